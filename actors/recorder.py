@@ -1,0 +1,95 @@
+"""Actor side: turns the steps of N simulators into chunks of replay rows, one open chunk and one open episode per simulator."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.rows import CLOSING, STEP
+from core.types import Chunk, Observation
+
+EPISODES_PER_INCARNATION = 1_000_000
+"""room in the numbering, so that a restarted actor never repeats an episode number of its predecessor"""
+
+
+class Recorder:
+    """Rows are written column by column for all simulators at once; a chunk is cut when it is full or its episode ends.
+
+    Args:
+        dtype: the row type of ``core.rows``.
+        slots: N simulators.
+        chunk: transitions per chunk; 0 sends whole episodes only.
+        horizon: longest episode, env steps.
+    """
+
+    def __init__(self, dtype: np.dtype, *, slots: int, chunk: int, horizon: int, writer: int, incarnation: int, task: int) -> None:
+        self.writer, self.incarnation, self.task = writer, incarnation, task
+        self.length = min(chunk, horizon) if chunk > 0 else horizon
+        self.rows = np.zeros((slots, self.length + 1), dtype)
+        self.rows["writer"] = writer
+        self.rows["slot"] = np.arange(slots)[:, None]
+        self.columns = {name: self.rows[name] for name in dtype.names or ()}
+        self.lane = np.arange(slots)
+        self.filled = np.zeros(slots, np.int64)
+        self.t = np.zeros(slots, np.int64)
+        first = incarnation * EPISODES_PER_INCARNATION
+        self.episode = np.arange(first, first + slots, dtype=np.int64)
+        self.next_episode, self.sequence = first + slots, 0
+
+    def begin(self, obs: Observation, action: NDArray[np.float32], version: int) -> None:
+        """The first half of a row: what was seen and done. Leading axis N."""
+        at = (self.lane, self.filled)
+        for name, value in obs.items():
+            self.columns[name][at] = value
+        self.columns["action"][at] = action
+        self.columns["version"][at] = version
+        self.columns["episode"][at] = self.episode
+        self.columns["t"][at] = self.t
+
+    def end(self, reward: NDArray, terminated: NDArray, truncated: NDArray, success: NDArray) -> None:
+        """The second half: what came of it."""
+        at = (self.lane, self.filled)
+        self.columns["reward"][at] = reward
+        self.columns["terminated"][at] = terminated
+        self.columns["truncated"][at] = truncated
+        self.columns["success"][at] = success
+        self.columns["kind"][at] = STEP
+        self.filled += 1
+        self.t += 1
+
+    def cut(self, slot: int, closing: Observation) -> Chunk:
+        """Closes the open chunk of one simulator with the observation (N, ...) after its last action."""
+        n = int(self.filled[slot])
+        row = self.rows[slot, n]
+        for name, value in closing.items():
+            self.columns[name][slot, n] = value[slot]
+        for name in ("action", "reward", "terminated", "truncated", "success"):
+            row[name] = 0
+        row["kind"], row["t"], row["episode"], row["version"] = CLOSING, self.t[slot], self.episode[slot], self.rows["version"][slot, n - 1]
+        chunk = Chunk(self.writer, self.incarnation, self.sequence, self.task, self.rows[slot, : n + 1].copy())
+        self.sequence += 1
+        self.filled[slot] = 0
+        return chunk
+
+    def new_episode(self, slot: int) -> None:
+        self.filled[slot] = self.t[slot] = 0
+        self.episode[slot] = self.next_episode
+        self.next_episode += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": np.frombuffer(self.rows.tobytes(), np.uint8).copy(),
+            "filled": self.filled,
+            "t": self.t,
+            "episode": self.episode,
+            "next_episode": self.next_episode,
+            "sequence": self.sequence,
+            "incarnation": self.incarnation,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rows[...] = np.frombuffer(np.ascontiguousarray(state["rows"]).tobytes(), self.rows.dtype).reshape(self.rows.shape)
+        for name in ("filled", "t", "episode"):
+            getattr(self, name)[...] = state[name]
+        self.next_episode, self.sequence, self.incarnation = state["next_episode"], state["sequence"], state["incarnation"]

@@ -1,0 +1,169 @@
+"""Actor side: one task's simulators, stepped with the policy; transitions go to replay as chunks, episode results to the caller.
+
+The simulators always work one step ahead: their next step runs in their own processes while the caller's process updates or waits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from actors.policy import Policy
+from actors.recorder import EPISODES_PER_INCARNATION, Recorder
+from core.contracts import ChunkSink, SteppedSimulators
+from core.errors import ConfigError
+from core.types import Weights
+
+
+@dataclass(frozen=True)
+class Config:
+    """How experience is collected."""
+
+    actors: int = 2
+    """actors of the run; task i is stepped by the actors i, i + K, ..."""
+    simulators: int = 4
+    """simulators per actor, stepped in lockstep"""
+    processes: int = 1
+    """simulator processes per actor"""
+    chunk: int = 50
+    """transitions per chunk sent to replay; 0: whole episodes only"""
+    steps_per_call: int = 0
+    """env steps of every simulator per turn of an actor; 0: one inline, a chunk under Ray"""
+    random_steps: int = 1000
+    """env steps of the whole run that act uniformly at random at the start"""
+    step_timeout_s: float = 30.0
+    """a simulator step that takes longer is a hang: its process is replaced"""
+    reset_timeout_s: float = 120.0
+    """the same for a reset"""
+
+    def __post_init__(self) -> None:
+        for name in ("actors", "simulators", "processes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.processes > self.simulators:
+            raise ConfigError(f"actors.processes is {self.processes} but there are only {self.simulators} simulators per actor")
+        if min(self.chunk, self.random_steps, self.steps_per_call) < 0:
+            raise ConfigError("actors.chunk, actors.random_steps and actors.steps_per_call must not be negative")
+        if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
+            raise ConfigError("actors.step_timeout_s and actors.reset_timeout_s must be positive")
+
+
+class Episode(NamedTuple):
+    """A finished training episode."""
+
+    task: int
+    length: int
+    """env steps"""
+    episode_return: float
+    success_any: bool
+    """the criterion held at some step"""
+    success_last: bool
+    """it held at the last step"""
+
+
+class Report(NamedTuple):
+    """What one ``collect`` call did."""
+
+    steps: int
+    """env steps taken, lost ones included"""
+    stored: int
+    """transitions acknowledged by replay"""
+    lost: int
+    """simulators lost"""
+    version: int
+    """weights version that acted last"""
+    episodes: list[Episode]
+
+
+class ActorWorker:
+    """See the module.
+
+    Args:
+        simulators: N simulators of one task (``simulators.pool``); this actor owns and closes them.
+        sink: where chunks go.
+    """
+
+    def __init__(self, policy: Policy, simulators: SteppedSimulators, sink: ChunkSink, recorder: Recorder) -> None:
+        self.policy, self.simulators, self.sink, self.recorder = policy, simulators, sink, recorder
+        N, horizon, A = simulators.size, simulators.spec.horizon, simulators.spec.action_dim
+        self.history = np.zeros((N, horizon, A), np.float32)
+        self.returns = np.zeros(N)
+        self.success_any = np.zeros(N, bool)
+        first = recorder.incarnation * EPISODES_PER_INCARNATION  # a restarted actor meets other variations than its predecessor did
+        self.simulators.reset([first] * N)
+        self._act()
+
+    def _act(self) -> None:
+        """Chooses the next actions and sets the simulators going."""
+        actions = self.policy.explore(self.simulators.obs["obs"])
+        self._launch(actions, self.policy.version)
+
+    def _launch(self, actions: np.ndarray, version: int) -> None:
+        self.pending, self.pending_version = actions, version
+        self.recorder.begin(self.simulators.obs, actions, version)
+        self.history[self.recorder.lane, self.recorder.t] = actions
+        self.simulators.send(actions)
+
+    def collect(self, count: int, weights: Weights | None = None) -> Report:
+        """Finishes ``count`` env steps of every simulator. New weights act from the first action chosen here."""
+        if weights is not None:
+            self.policy.weights = weights
+        episodes: list[Episode] = []
+        stored = lost = 0
+        for _ in range(count):
+            step = self.simulators.recv()
+            self.recorder.end(step.reward, step.terminated, step.truncated, step.success)
+            self.returns += step.reward
+            self.success_any |= step.success
+            ended = step.terminated | step.truncated
+            for slot in np.flatnonzero(ended | step.lost | (self.recorder.filled == self.recorder.length)):
+                if step.lost[slot]:
+                    lost += 1
+                    self.sink.discard_episode(self.recorder.writer, int(self.recorder.episode[slot]))
+                    self._new_episode(slot)
+                    continue
+                chunk = self.recorder.cut(slot, step.closing)
+                stored += chunk.transitions
+                self.sink.send(chunk)
+                if ended[slot]:
+                    episodes.append(self._episode(slot, bool(step.success[slot])))
+                    self._new_episode(slot)
+            self._act()
+        self.sink.flush()
+        return Report(count * self.simulators.size, stored, lost, self.pending_version, episodes)
+
+    def _episode(self, slot: int, success_last: bool) -> Episode:
+        return Episode(
+            self.recorder.task, int(self.recorder.t[slot]), float(self.returns[slot]), bool(self.success_any[slot]), success_last
+        )
+
+    def _new_episode(self, slot: int) -> None:
+        self.recorder.new_episode(slot)
+        self.returns[slot], self.success_any[slot] = 0.0, False
+
+    def close(self) -> None:
+        self.simulators.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, open episodes included: those are brought back by repeating their actions."""
+        return {
+            "policy": self.policy.state_dict(),
+            "recorder": self.recorder.state_dict(),
+            "history": self.history,
+            "returns": self.returns,
+            "success_any": self.success_any,
+            "variations": np.asarray(self.simulators.variations),
+            "pending": self.pending,
+            "pending_version": self.pending_version,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.simulators.recv()  # the step that the constructor set going
+        self.policy.load_state_dict(state["policy"])
+        self.recorder.load_state_dict(state["recorder"])
+        for name in ("history", "returns", "success_any"):
+            getattr(self, name)[...] = state[name]
+        t = self.recorder.t
+        self.simulators.replay([int(v) for v in state["variations"]], [self.history[i, : t[i]] for i in range(len(t))])
+        self._launch(np.asarray(state["pending"], np.float32), state["pending_version"])

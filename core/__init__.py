@@ -1,0 +1,1 @@
+"""Layer 0: types, contracts and the small mechanisms every other package stands on."""

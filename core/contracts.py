@@ -1,0 +1,153 @@
+"""The contracts between packages, as protocols: who calls what, with which shapes, and what may be raised."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.types import Batch, Chunk, Field, Observation, Step, Stream, TaskSpec
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything that is part of a checkpoint. The tree holds dicts, lists, numbers, strings, None, numpy arrays and torch tensors."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """One task. Made by ``make(task, seed, **options)`` of a module in ``simulators``."""
+
+    spec: TaskSpec
+
+    def reset(self, variation: int) -> Observation:
+        """Begins an episode. What it looks like is a pure function of (task, options, seed, variation)."""
+        ...
+
+    def step(self, action: NDArray[np.float32]) -> Step:
+        """Advances one env step. ``action`` is (A,) in [-1, 1]; terminated and truncated are never both true."""
+        ...
+
+    def close(self) -> None:
+        """Frees everything. May be called twice."""
+        ...
+
+
+class Algorithm(Protocol):
+    """What learns. A frozen object: all mutable tensors live in the ``State`` that ``init`` returns, whose leaves lead with [S]."""
+
+    plan: Stream
+
+    def fields(self) -> tuple[Field, ...]:
+        """Extra columns that replay must keep."""
+        ...
+
+    def init(self, seeds: Sequence[int]) -> Any:
+        """The state of S = len(seeds) independent learners."""
+        ...
+
+    def noise(self, state: Any, generators: Sequence[Any]) -> Any:
+        """The random numbers of one update, one generator per seed: randomness is an argument of ``update``."""
+        ...
+
+    def update(self, state: Any, batch: Any, noise: Any) -> dict[str, Any]:
+        """One update in place. Returns metrics, each a tensor [S] (or [S, K]); never waits for the device."""
+        ...
+
+    def policy(self, state: Any) -> dict[str, Any]:
+        """The tensors [S, ...] that actors need."""
+        ...
+
+    def act(
+        self, params: Mapping[str, NDArray], carry: Any, obs: NDArray[np.float32], noise: NDArray[np.float32] | None, task: int
+    ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
+        """Actions (N, A) for obs (N, O), with plain arrays of one seed. ``noise`` (N, A) standard normal; None acts without exploring."""
+        ...
+
+
+class ChunkSink(Protocol):
+    """Where an actor puts its chunks. Delivered at least once, in order; the receiver stores each once."""
+
+    def send(self, chunk: Chunk) -> None:
+        """Takes the chunk; waits while the bounded window of unacknowledged chunks is full."""
+        ...
+
+    def flush(self) -> None:
+        """Waits until everything sent is acknowledged."""
+        ...
+
+    def discard_episode(self, writer: int, episode: int) -> None:
+        """Withdraws from the draw what was already stored of an episode that was lost."""
+        ...
+
+
+class BatchSource(Protocol):
+    """Where a learner draws from."""
+
+    def sample(self) -> Batch:
+        """The next batch, in reused memory: valid until the next call."""
+        ...
+
+    def example(self) -> Batch:
+        """A batch of the right shapes and strides with arbitrary finite content, before there is data."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class SimulatorStep(Protocol):
+    """What one lockstep step of N simulators brought. Arrays lead with N and are valid until the next ``send``."""
+
+    @property
+    def obs(self) -> Mapping[str, NDArray]:
+        """to act on next: the first observation of the next episode where one ended"""
+        ...
+
+    @property
+    def closing(self) -> Mapping[str, NDArray]:
+        """the observation that closes this transition"""
+        ...
+
+    @property
+    def reward(self) -> NDArray: ...
+
+    @property
+    def terminated(self) -> NDArray: ...
+
+    @property
+    def truncated(self) -> NDArray: ...
+
+    @property
+    def success(self) -> NDArray: ...
+
+    @property
+    def lost(self) -> NDArray:
+        """the simulator was lost: its open episode must be discarded, the rest of its step means nothing"""
+        ...
+
+
+class SteppedSimulators(Protocol):
+    """N simulators of one task in lockstep (``simulators.pool``), each beginning its next episode by itself."""
+
+    spec: TaskSpec
+    size: int
+    variations: NDArray
+    obs: Mapping[str, NDArray]
+
+    def reset(self, variations: Sequence[int]) -> None: ...
+
+    def send(self, actions: NDArray[np.float32]) -> None: ...
+
+    def recv(self) -> SimulatorStep:
+        """Waits for the step that ``send`` began."""
+        ...
+
+    def replay(self, variations: Sequence[int], actions: Sequence[NDArray]) -> None: ...
+
+    def close(self) -> None: ...

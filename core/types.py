@@ -1,0 +1,114 @@
+"""The records that travel: simulator -> actor -> replay -> learner -> (weights) -> actor.
+
+Shape letters: S seeds, K tasks, B batch, T time, N parallel simulators, A action, O observation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Observation = Mapping[str, NDArray]
+"""Field name -> array. The field ``obs`` is always there: the flat float32 vector (O,) that a state policy reads."""
+
+
+class Field(NamedTuple):
+    """One named array of an observation or of a replay row."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a simulator is, before it is stepped."""
+
+    task: str
+    """``metaworld:reach-v3``: module of ``simulators`` and the task in it."""
+    observation: tuple[Field, ...]
+    """The first field is ``obs``, float32 (O,)."""
+    action_dim: int
+    """A. Actions are float32 in [-1, 1]."""
+    horizon: int
+    """env steps after which an episode is truncated."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """What must be equal for two results to be compared: reward version, goal visibility ..."""
+
+    @property
+    def obs_dim(self) -> int:
+        return self.observation[0].shape[0]
+
+
+class Step(NamedTuple):
+    """What one env step returns."""
+
+    obs: Observation
+    """The observation after the action, also when the episode ends here."""
+    reward: float
+    terminated: bool
+    """The task itself ended: nothing is to be expected after this state."""
+    truncated: bool
+    """The time limit cut the episode: a value is bootstrapped through it."""
+    success: bool
+    """The task's success criterion holds at this very step."""
+
+
+class Chunk(NamedTuple):
+    """Consecutive transitions of one episode of one simulator, and the observation that closes them."""
+
+    writer: int
+    """Index of the actor that made it, 0 <= writer < writers of the run."""
+    incarnation: int
+    """How often that actor has been started; sequence numbers begin again at 0 with each."""
+    sequence: int
+    """0, 1, 2 ... per incarnation: with ``writer`` the key by which a retried chunk is stored once."""
+    task: int
+    """Index of the task, 0 <= task < K."""
+    rows: NDArray
+    """(n + 1,) of ``rows.row_dtype``: n transitions in time order, then one closing row."""
+
+    @property
+    def transitions(self) -> int:
+        return len(self.rows) - 1
+
+
+class Batch(NamedTuple):
+    """A task-uniform draw from replay, task-major. Views into one reused buffer: valid until the next draw."""
+
+    obs: "Tensor"
+    """(K, B, O) float32"""
+    action: "Tensor"
+    """(K, B, A) float32"""
+    reward: "Tensor"
+    """(K, B) float32, the discounted sum over the n-step window"""
+    next_obs: "Tensor"
+    """(K, B, O) float32, the observation that ends the window"""
+    bootstrap: "Tensor"
+    """(K, B) float32: gamma^m for a window of m steps, 0 where it ends in a terminal state"""
+
+
+class Weights(NamedTuple):
+    """A published policy: never changed after it was made."""
+
+    version: int
+    """0 is the initial policy; grows by one with every publish, also over restarts."""
+    params: dict[str, NDArray]
+    """name -> float32 array"""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The plan of an off-policy algorithm: what the learner draws for one update."""
+
+    batch_size: int
+    """B, transitions per task"""
+    n_step: int = 1
+    """env steps folded into one transition"""
+    gamma: float = 0.99
+    """discount per env step"""

@@ -1,0 +1,1 @@
+"""Layer 3: draws batches, updates, publishes weights."""

@@ -1,0 +1,119 @@
+"""Learner side: owns the state of one algorithm, draws from replay, updates, publishes versioned weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.contracts import Algorithm, BatchSource
+from core.errors import CheckpointError, ConfigError
+from core.seeding import SeedTree
+from core.tree import map_tree, named_leaves
+from core.types import Batch, Weights
+from learner.precision import Precision, probe, set_path
+from learner.step import Step
+
+
+@dataclass(frozen=True)
+class Config:
+    """How updates run."""
+
+    threads: int = 0
+    """CPU threads of the update; 0: all cores"""
+    compile: str = "auto"
+    """auto (one compiled graph where a C++ compiler is installed) | compile | eager"""
+    matmul: str = "auto"
+    """auto (measured at start) | default | onednn"""
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigError(f"learner.threads is {self.threads}; it must be 0 (all cores) or more")
+        if self.matmul not in ("auto", "default", "onednn"):
+            raise ConfigError(f"learner.matmul is {self.matmul!r}; allowed: auto, default, onednn")
+
+
+class LearnerWorker:
+    """See the module. One seed (S = 1).
+
+    Args:
+        source: where batches come from; drawing costs no call and no copy beyond the gather.
+        seeds: the learner's node of the seed tree.
+    """
+
+    def __init__(self, algorithm: Algorithm, source: BatchSource, seeds: SeedTree, config: Config) -> None:
+        self.algorithm, self.source = algorithm, source
+        self.threads = config.threads or torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        self.precision = self._choose_precision(config)
+        self.state = algorithm.init([seeds.child("init").integer()])
+        self.generator = torch.Generator().manual_seed(seeds.child("noise").integer())
+        self.updates, self.version = 0, 0
+        self.step = Step(algorithm.update, config.compile, self.threads)
+
+    def _choose_precision(self, config: Config) -> Precision:
+        measured = probe()
+        if config.matmul != "auto":
+            measured = measured._replace(path=config.matmul)
+            set_path(config.matmul)
+        return measured
+
+    def describe(self) -> str:
+        twin = "one compiled graph" if self.step.compiled else "eager"
+        return f"learner: {self.threads} threads, {twin}, {self.precision.describe()}"
+
+    def compile(self) -> None:
+        """Begins to compile in the background, on made-up data of the real shapes."""
+        generator = torch.Generator().manual_seed(0)
+        self.step.warm_up(self.state, with_seed_axis(self.source.example()), self.algorithm.noise(self.state, [generator]))
+
+    def compiling(self) -> bool:
+        return self.step.compiling()
+
+    def wait_compiled(self) -> None:
+        self.step.wait()
+
+    def update(self, count: int) -> dict[str, float]:
+        """``count`` updates. Returns the metrics of the last one."""
+        metrics: dict[str, Tensor] = {}
+        for _ in range(count):
+            batch = with_seed_axis(self.source.sample())
+            metrics = self.step(self.state, batch, self.algorithm.noise(self.state, [self.generator]))
+        self.updates += count
+        return {f"learner/{name}": float(value[0]) for name, value in metrics.items()}
+
+    def publish(self) -> Weights:
+        """A private copy of the policy under the next version number."""
+        self.version += 1
+        return self.weights()
+
+    def weights(self) -> Weights:
+        """The policy as it is now, under the current version number."""
+        policy = self.algorithm.policy(self.state)
+        return Weights(self.version, {name: leaf[0].cpu().numpy().copy() for name, leaf in policy.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "tensors": dict(named_leaves(self.state)),
+            "generator": self.generator.get_state(),
+            "updates": self.updates,
+            "version": self.version,
+            "source": self.source.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        saved, here = state["tensors"], dict(named_leaves(self.state))
+        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in here.items()}:
+            odd = sorted(k for k in saved.keys() | here.keys() if k not in saved or k not in here or saved[k].shape != here[k].shape)
+            raise CheckpointError(f"the checkpoint's networks do not fit this configuration; differing: {', '.join(odd[:5])}")
+        for name, leaf in here.items():
+            leaf.copy_(saved[name])
+        self.generator.set_state(state["generator"])
+        self.updates, self.version = state["updates"], state["version"]
+        self.source.load_state_dict(state["source"])
+
+
+def with_seed_axis(batch: Batch) -> Batch:
+    """(K, B, ...) -> (1, K, B, ...), as views."""
+    return map_tree(lambda leaf: leaf[None], batch)

@@ -1,0 +1,143 @@
+"""What each command takes, as dataclasses that tyro reads; a mistake becomes one line, not a box."""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from core.errors import ConfigError
+from manyhands import presets
+
+if TYPE_CHECKING:
+    from manyhands.config import RunConfig
+
+T = TypeVar("T")
+
+
+def runs_root() -> Path:
+    return Path(os.environ.get("MANYHANDS_RUNS", "runs"))
+
+
+@dataclass(frozen=True)
+class NoArguments:
+    """Takes nothing."""
+
+
+@dataclass(frozen=True)
+class RunsArguments:
+    """All runs."""
+
+    runs: Path = field(default_factory=runs_root)
+    """folder that holds the runs"""
+
+
+@dataclass(frozen=True)
+class DoctorArguments(RunsArguments):
+    """What this machine has and lacks."""
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """One run."""
+
+    run: tyro.conf.Positional[str]
+    """id, or its unique beginning or ending"""
+    runs: Path = field(default_factory=runs_root)
+    """folder that holds the runs"""
+
+
+@dataclass(frozen=True)
+class ResumeArguments(ShowArguments):
+    """Go on from a checkpoint."""
+
+    step: int | None = None
+    """which checkpoint; the newest by default"""
+
+
+@dataclass(frozen=True)
+class EvalArguments(ResumeArguments):
+    """Deterministic evaluation."""
+
+    episodes: int = 50
+    """per task"""
+    which: Literal["best", "last"] = "best"
+    """policy of the best evaluation, or of the end"""
+    seed: int = 0
+    """of the goals; differs from those of training and of its evaluations whatever it is"""
+
+
+class TrainArguments:
+    """The parsed command line of ``train``."""
+
+    config: "RunConfig"
+    seeds: str
+    dry_run: bool
+    runs: Path
+
+    def __init__(self, parsed: Any) -> None:
+        self.config, self.seeds, self.dry_run, self.runs = parsed.config, parsed.seeds, parsed.dry_run, parsed.runs
+
+    def seed_list(self) -> list[int]:
+        """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> the seed of the settings."""
+        if not self.seeds:
+            return [self.config.seed]
+        seeds: list[int] = []
+        for part in self.seeds.split(","):
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+            if not match or (match[2] and int(match[2]) < int(match[1])):
+                raise ConfigError(f"--seeds is {self.seeds!r}; write 0-4, or 0,3,7")
+            seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        return seeds
+
+
+def parse_train(args: Sequence[str]) -> TrainArguments:
+    """The preset is looked up first: its settings and their types are what the rest may change."""
+    if not args or args[0].startswith("-"):
+        known = ", ".join(presets.names())
+        raise ConfigError(f"train needs a preset first: manyhands train PRESET [--seeds 0-4] [--dry-run] ...  Presets: {known}")
+    config = presets.find(args[0])
+    kind = make_dataclass(
+        "Train",
+        [
+            ("config", Annotated[type(config), tyro.conf.arg(name="")], config),
+            ("seeds", str, ""),
+            ("dry_run", bool, False),
+            ("runs", Path, runs_root()),
+        ],
+        frozen=True,
+    )
+    kind.__doc__ = presets.summary(args[0])
+    parsed = TrainArguments(parse(kind, args[1:], f"train {args[0]}"))
+    parsed.config = replace(parsed.config).check()
+    return parsed
+
+
+def parse(kind: type[T], args: Sequence[str], command: str) -> T:
+    """tyro's parser with its boxed error folded into one ConfigError."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, args=list(args), prog=f"manyhands {command}")
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        raise ConfigError(f"{one_line(errors.getvalue())} (see manyhands {command} --help)") from None
+
+
+def one_line(box: str) -> str:
+    """The words of one of tyro's boxes, up to its footer."""
+    words = []
+    for line in box.splitlines():
+        text = line.strip("│ \t")
+        if text.startswith(("╭", "╰", "For full helptext", "Argument helptext")) or not text:
+            continue
+        if set(text) == {"─"}:
+            continue
+        words.append(text)
+    return " ".join(words)

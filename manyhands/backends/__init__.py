@@ -1,0 +1,68 @@
+"""Where components live and how they are called; components themselves know nothing of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from core.contracts import ChunkSink
+from core.errors import ManyhandsError
+
+
+class ComponentDied(ManyhandsError):  # noqa: N818 - an event the fleet answers, not always an error
+    """The process of a component is gone."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} died: {reason}")
+        self.name, self.reason = name, reason
+
+    def __reduce__(self) -> tuple:
+        return ComponentDied, (self.name, self.reason)
+
+
+class Ticket(Protocol):
+    """A call that was made. Tickets of one component finish in the order of the calls."""
+
+    component: str
+
+
+class Backend(Protocol):
+    """Starts components by a factory and calls their methods."""
+
+    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
+        """Makes ``factory(*args)`` under this name, replacing an earlier one. ``restart``: made anew by itself when its process dies."""
+        ...
+
+    def call(self, name: str, method: str, *args: Any) -> Any:
+        """Begins a call and returns its ticket."""
+        ...
+
+    def background(self, name: str, method: str, *args: Any) -> Any:
+        """The same for a call that must not hold up the others."""
+        ...
+
+    def ready(self, tickets: Sequence[Any], *, wait: bool) -> list[Any]:
+        """Those of ``tickets`` that are finished, in the given order; with ``wait`` at least one."""
+        ...
+
+    def result(self, ticket: Any) -> Any:
+        """What the call returned; raises what it raised.
+
+        Raises:
+            ComponentDied: the component's process is gone.
+        """
+        ...
+
+    def share(self, value: Any) -> Any:
+        """A cheap token for a value that many calls will pass along; components receive the value."""
+        ...
+
+    def sink(self, name: str) -> ChunkSink:
+        """Where an actor sends chunks for the ingest component ``name``."""
+        ...
+
+    def kill(self, name: str) -> None:
+        """Ends a component without asking it."""
+        ...
+
+    def close(self) -> None:
+        """Ends all components. May be called twice."""
+        ...

@@ -1,0 +1,76 @@
+"""Every component in this process; a call is a call. Simulators still run in processes of their own."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from core.types import Chunk
+
+
+class InlineTicket(NamedTuple):
+    component: str
+    future: Future
+
+
+class DirectSink:
+    """Hands chunks to the ingest object at once."""
+
+    def __init__(self, ingest: Any) -> None:
+        self.ingest = ingest
+
+    def send(self, chunk: Chunk) -> None:
+        self.ingest.insert(chunk)
+
+    def flush(self) -> None:
+        """Nothing is ever under way."""
+
+    def discard_episode(self, writer: int, episode: int) -> None:
+        self.ingest.discard_episode(writer, episode)
+
+
+class Inline:
+    """Calls run when they are made; ``background`` calls run in one thread beside them."""
+
+    def __init__(self) -> None:
+        self._components: dict[str, Any] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="background")
+
+    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
+        self._components[name] = factory(*args)
+
+    def call(self, name: str, method: str, *args: Any) -> InlineTicket:
+        future: Future = Future()
+        future.set_result(getattr(self._components[name], method)(*args))
+        return InlineTicket(name, future)
+
+    def background(self, name: str, method: str, *args: Any) -> InlineTicket:
+        return InlineTicket(name, self._thread.submit(getattr(self._components[name], method), *args))
+
+    def ready(self, tickets: Sequence[InlineTicket], *, wait: bool) -> list[InlineTicket]:
+        done = [t for t in tickets if t.future.done()]
+        if not done and wait and tickets:
+            tickets[0].future.exception()
+            done = [t for t in tickets if t.future.done()]
+        return done
+
+    def result(self, ticket: InlineTicket) -> Any:
+        return ticket.future.result()
+
+    def share(self, value: Any) -> Any:
+        return value
+
+    def sink(self, name: str) -> DirectSink:
+        return DirectSink(self._components[name])
+
+    def kill(self, name: str) -> None:
+        self._close(self._components.pop(name, None))
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        for name in list(self._components):
+            self.kill(name)
+
+    @staticmethod
+    def _close(component: Any) -> None:
+        if hasattr(component, "close"):
+            component.close()

@@ -1,0 +1,124 @@
+"""Makes each component from the run's configuration, in whatever process it will live: the factories that backends start."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import algos
+from actors.policy import Policy
+from actors.recorder import Recorder
+from actors.worker import ActorWorker
+from core.contracts import Algorithm, ChunkSink
+from core.errors import ConfigError
+from core.rows import row_dtype
+from core.seeding import SeedTree
+from core.types import TaskSpec, Weights
+from learner.worker import LearnerWorker
+from manyhands.config import RunConfig
+from protocols.evaluator import Evaluator
+from replay.ingest import Ingest
+from replay.ring import Ring
+from replay.sampler import Sampler
+from simulators.pool import SimulatorPool
+
+
+def task_spec(config: RunConfig) -> TaskSpec:
+    """What the tasks of this run look like; asked of a real simulator in a process of its own, which then ends.
+
+    Raises:
+        ConfigError: the tasks differ in observation or action.
+    """
+    specs = [pool_spec(task, config.simulator_options) for task in config.tasks]
+    for task, spec in zip(config.tasks, specs, strict=True):
+        if (spec.observation, spec.action_dim) != (specs[0].observation, specs[0].action_dim):
+            raise ConfigError(f"tasks {config.tasks[0]} and {task} differ in observation or action; one run needs equal ones")
+    return specs[0]
+
+
+def pool_spec(task: str, options: dict[str, Any]) -> TaskSpec:
+    with SimulatorPool(task, [0], options) as pool:
+        return pool.spec
+
+
+def seeds(config: RunConfig) -> SeedTree:
+    return SeedTree(config.seed)
+
+
+def algorithm(config: RunConfig, spec: TaskSpec) -> Algorithm:
+    return algos.find(config.algorithm).make(config.algo, spec, len(config.tasks))
+
+
+def rows(config: RunConfig, spec: TaskSpec) -> np.dtype:
+    return row_dtype(spec, algorithm(config, spec).fields())
+
+
+def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
+    plan = algorithm(config, spec).plan
+    return Ingest(
+        run_id,
+        rows(config, spec),
+        tasks=len(config.tasks),
+        capacity=config.replay.capacity,
+        writers=config.actors.actors,
+        window=plan.n_step + 1,
+    )
+
+
+def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
+    """Attaches to the ring read-only and begins to compile."""
+    made, tree = algorithm(config, spec), seeds(config).child("learner")
+    source = Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
+    worker = LearnerWorker(made, source, tree, config.learner)
+    worker.compile()
+    return worker
+
+
+def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, weights: Weights, index: int, incarnation: int, logs: Path) -> ActorWorker:
+    """Actor ``index`` steps task ``index % K``; its simulators' seeds depend on the task and on its place among the task's actors."""
+    settings, task = config.actors, index % len(config.tasks)
+    tree = seeds(config).child("task", task).child("actor", index // len(config.tasks))
+    pool = SimulatorPool(
+        config.tasks[task],
+        [tree.child("simulator", i).integer() for i in range(settings.simulators)],
+        config.simulator_options,
+        workers=settings.processes,
+        step_timeout_s=settings.step_timeout_s,
+        reset_timeout_s=settings.reset_timeout_s,
+        log_dir=logs / f"actor-{index}",
+    )
+    policy = Policy(
+        algorithm(config, spec),
+        weights,
+        tree.child("exploration", incarnation).numpy(),
+        action_dim=spec.action_dim,
+        random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
+        task=task,
+    )
+    recorder = Recorder(
+        rows(config, spec),
+        slots=settings.simulators,
+        chunk=settings.chunk,
+        horizon=pool.spec.horizon,
+        writer=index,
+        incarnation=incarnation,
+        task=task,
+    )
+    return ActorWorker(policy, pool, sink, recorder)
+
+
+def evaluator(config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation") -> Evaluator:
+    """Simulators with seeds of their own: evaluation meets goals that training did not."""
+    settings = config.evaluation
+    count = simulators or settings.episodes
+    tree = seeds(config).child("task", task).child(seed_name)
+    pool = SimulatorPool(
+        config.tasks[task],
+        [tree.child("simulator", i).integer() for i in range(count)],
+        config.evaluation_options,
+        workers=min(settings.processes, count),
+        step_timeout_s=config.actors.step_timeout_s,
+        reset_timeout_s=config.actors.reset_timeout_s,
+        log_dir=logs / f"evaluator-{task}",
+    )
+    return Evaluator(algorithm(config, spec), pool, settings.episodes, task)

@@ -1,0 +1,136 @@
+"""The command line. Only what a command needs is imported, after it is known: help answers at once."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+HELP = """\
+usage: manyhands COMMAND [...]
+
+  doctor                 what this machine has and lacks for training
+  presets                ready-made experiments
+  train PRESET           train; --help lists every setting, --dry-run what it would cost
+      [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
+  resume RUN             go on from the newest checkpoint, whatever ended the run
+  eval RUN               deterministic evaluation on fresh goals
+  runs                   all runs
+  show RUN               one run: settings, results, checkpoints
+
+RUN is an id (or its unique beginning or ending) from `manyhands runs`. Runs are kept in ./runs, or where --runs or MANYHANDS_RUNS says.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0, 2 for an error of the user, 130 after a second Ctrl-C."""
+    from core.errors import ManyhandsError, unknown
+
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0
+    try:
+        commands = _commands()
+        if args[0] not in commands:
+            raise unknown("command", args[0], commands)
+        return commands[args[0]](args[1:])
+    except ManyhandsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def _commands() -> dict[str, Callable[[list[str]], int]]:
+    return {
+        "doctor": _doctor,
+        "presets": _presets,
+        "train": _train,
+        "resume": _resume,
+        "eval": _eval,
+        "runs": _runs,
+        "show": _show,
+    }
+
+
+def _before_numpy() -> None:
+    """Small matrix products of actors must not start threads that fight the learner's; read once, when numpy is loaded."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _doctor(args: list[str]) -> int:
+    from manyhands.arguments import DoctorArguments, parse
+
+    options = parse(DoctorArguments, args, "doctor")
+    from rich.console import Console
+
+    from manyhands.doctor import checks, render, status
+
+    found = checks(options.runs)
+    render(Console(), found)
+    return status(found)
+
+
+def _presets(args: list[str]) -> int:
+    from manyhands.arguments import NoArguments, parse
+    from manyhands.tables import print_presets
+
+    parse(NoArguments, args, "presets")
+    print_presets()
+    return 0
+
+
+def _train(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import parse_train
+
+    options = parse_train(args)
+    if options.dry_run:
+        from manyhands.estimate import print_estimate
+
+        print_estimate(options.config, options.runs)
+        return 0
+    from manyhands.session import train_seeds
+
+    return train_seeds(options.config, options.seed_list(), options.runs)
+
+
+def _resume(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import ResumeArguments, parse
+
+    options = parse(ResumeArguments, args, "resume")
+    from manyhands.session import resume
+
+    return resume(options.run, options.runs, options.step)
+
+
+def _eval(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import EvalArguments, parse
+
+    options = parse(EvalArguments, args, "eval")
+    from manyhands.evaluate import evaluate_run
+
+    return evaluate_run(options.run, options.runs, episodes=options.episodes, which=options.which, seed=options.seed, step=options.step)
+
+
+def _runs(args: list[str]) -> int:
+    from manyhands.arguments import RunsArguments, parse
+    from manyhands.tables import print_runs
+
+    print_runs(parse(RunsArguments, args, "runs").runs)
+    return 0
+
+
+def _show(args: list[str]) -> int:
+    from manyhands.arguments import ShowArguments, parse
+    from manyhands.tables import print_run
+
+    options = parse(ShowArguments, args, "show")
+    print_run(options.run, options.runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

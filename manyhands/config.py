@@ -1,0 +1,210 @@
+"""What a run is: one frozen record composed of the components' own settings, checked as a whole before anything starts."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+import algos
+import simulators
+from actors.worker import Config as ActorConfig
+from core.errors import ConfigError, unknown
+from learner.worker import Config as LearnerConfig
+
+SCHEMA = 1
+"""of config.json; grows when a field changes its meaning"""
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What is kept, and how often it is learned from."""
+
+    capacity: int = 200_000
+    """rows per task"""
+    updates_per_step: float = 1.0
+    """learner updates per env step stored, held exactly"""
+    min_size: int = 1000
+    """transitions stored before the first update"""
+    max_lead_steps: int = 2000
+    """env steps that collection may run ahead of the updates they entitle to"""
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1:
+            raise ConfigError(f"replay.capacity is {self.capacity}; it must be at least 1 row")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Deterministic episodes on simulators of their own."""
+
+    every_steps: int = 5000
+    """env steps between evaluations; 0: only at the end"""
+    episodes: int = 20
+    """per task and evaluation, each with its own variation"""
+    horizon: int = 0
+    """env steps per episode; 0: as in training"""
+    processes: int = 1
+    """simulator processes"""
+    target_success: float = 0.0
+    """stop as soon as an evaluation's success (any step) reaches this, in every task; 0: never"""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.processes < 1:
+            raise ConfigError("evaluation.episodes and evaluation.processes must be at least 1")
+        if not 0 <= self.target_success <= 1:
+            raise ConfigError(f"evaluation.target_success is {self.target_success}; it is a share, 0 to 1")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the whole run is saved."""
+
+    every_s: float = 60.0
+    """seconds between checkpoints"""
+    keep: int = 2
+    """checkpoints kept"""
+
+    def __post_init__(self) -> None:
+        if self.every_s <= 0 or self.keep < 1:
+            raise ConfigError("checkpoint.every_s must be positive and checkpoint.keep at least 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: one seed of one preset."""
+
+    preset: Annotated[str, tyro.conf.Suppress]
+    """where these settings come from"""
+    tasks: tuple[str, ...]
+    """K simulator tasks, ``metaworld:reach-v3``"""
+    simulator: object
+    """options of the simulators"""
+    algo: object
+    """settings of the algorithm"""
+    algorithm: Annotated[str, tyro.conf.Suppress] = "sac"
+    """module of ``algos``"""
+    total_steps: int = 100_000
+    """env steps after which the run ends"""
+    seed: int = 0
+    """of everything random in the run"""
+    backend: Literal["inline", "ray"] = "inline"
+    """inline: learner and actors in one process, simulators in their own; ray: everything in its own"""
+    lockstep: bool = False
+    """ray only: collect and update in strict turns, bit-equal to inline"""
+    actors: ActorConfig = field(default_factory=ActorConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    @property
+    def simulator_options(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.simulator)  # type: ignore[call-overload]
+
+    @property
+    def evaluation_options(self) -> dict[str, Any]:
+        """The simulators' options in evaluation: the same but for the horizon."""
+        horizon = self.evaluation.horizon
+        return self.simulator_options | ({"horizon": horizon} if horizon else {})
+
+    def check(self) -> "RunConfig":
+        """Everything that can be known to be wrong without starting anything.
+
+        Raises:
+            ConfigError: field, value, what is allowed.
+        """
+        if not self.tasks:
+            raise ConfigError("tasks is empty; name at least one, for example metaworld:reach-v3")
+        if self.algorithm not in algos.names():
+            raise unknown("algorithm", self.algorithm, algos.names())
+        for task in self.tasks:
+            simulators.check(task, self.simulator_options)
+            simulators.check(task, self.evaluation_options)
+        if self.total_steps < 1 or self.seed < 0:
+            raise ConfigError(f"total_steps ({self.total_steps}) must be positive and seed ({self.seed}) not negative")
+        if self.actors.actors % len(self.tasks):
+            raise ConfigError(
+                f"actors.actors is {self.actors.actors} for {len(self.tasks)} tasks; it must be a multiple, so that every task has as many"
+            )
+        if self.replay.min_size > self.replay.capacity * len(self.tasks):
+            raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
+        return self
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Plain data, as written to config.json."""
+    return {"schema": SCHEMA, **dataclasses.asdict(config)}
+
+
+def save(config: RunConfig, path: Path) -> None:
+    path.write_text(json.dumps(to_dict(config), indent=1) + "\n")
+
+
+def load(path: Path) -> RunConfig:
+    """Reads a config.json strictly.
+
+    Raises:
+        ConfigError: missing or unreadable file, unknown or missing key, wrong type.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: the folder is not a run of manyhands") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON ({error})") from None
+    if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+        raise ConfigError(f"{path} is of another schema than {SCHEMA}; it was written by another version of manyhands")
+    for key in ("algorithm", "tasks"):
+        if key not in data:
+            raise ConfigError(f"{path}: key {key!r} is missing")
+    types = {"algo": algos.find(data["algorithm"]).Config, "simulator": _options_type(data["tasks"][0])}
+    return _build(RunConfig, data, path.name, types).check()
+
+
+def _options_type(task: str) -> type:
+    return import_module(f"simulators.{simulators.split(task)[0]}").Options
+
+
+def _build(kind: type, data: Any, where: str, types: Mapping[str, type]) -> Any:
+    """Plain data -> the dataclass ``kind``; ``types`` names the classes of fields annotated ``object``."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} is {data!r}; a table of settings is expected")
+    hints = get_type_hints(kind)
+    for key in data:
+        if key not in hints:
+            raise unknown(f"key of {where}", key, hints)
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in data and f.default is f.default_factory is dataclasses.MISSING]
+    if missing:
+        raise ConfigError(f"{where}: key {missing[0]!r} is missing")
+    return kind(**{key: _value(types.get(key, hints[key]), value, f"{where}: {key}", types) for key, value in data.items()})
+
+
+def _value(kind: Any, value: Any, where: str, types: Mapping[str, type]) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, where, types)  # type: ignore[arg-type]
+    origin = get_origin(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} is {value!r}; a list is expected")
+        return tuple(_value(get_args(kind)[0], v, where, types) for v in value)
+    if origin is Literal:
+        good = value in get_args(kind)
+    elif origin in (Union, UnionType):
+        good = any(_is(value, k) for k in get_args(kind))
+    else:
+        good = _is(value, kind)
+    if not good:
+        raise ConfigError(f"{where} is {value!r}; {getattr(kind, '__name__', kind)} is expected")
+    return value
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -1,0 +1,123 @@
+"""``--dry-run``: what a run would need and how long it would take here, measured for a few seconds, with nothing kept."""
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from rich.console import Console
+
+from core.seeding import SeedTree
+from core.types import Batch, Stream, TaskSpec
+from learner.worker import LearnerWorker
+from manyhands import build
+from manyhands import config as configs
+from manyhands.config import RunConfig
+from manyhands.session import prepare
+from manyhands.tables import _settings
+from replay.memory import check_fits, required_bytes
+from simulators.pool import SimulatorPool
+
+PROBE_S = 1.5
+"""seconds of measuring each side"""
+CHECKPOINT_OVERHEAD = 1.05
+
+
+def print_estimate(config: RunConfig, root: Path) -> None:
+    """Refuses what does not fit; otherwise prints settings, bytes, seconds."""
+    prepare(root)
+    console = Console()
+    spec = build.task_spec(config)
+    plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
+    ring = required_bytes(dtype, len(config.tasks), config.replay.capacity, config.actors.actors, plan.n_step + 1)
+    check_fits(ring)
+    console.print(_settings(configs.to_dict(config)))
+    rows = min(config.total_steps, config.replay.capacity * len(config.tasks))
+    disk = rows * dtype.itemsize * CHECKPOINT_OVERHEAD + config.checkpoint.keep * 8 * _parameters(config, spec)
+    free = shutil.disk_usage(root).free
+    console.print(
+        f"replay      {ring / 1e6:,.0f} MB of shared memory ({dtype.itemsize} bytes per transition); "
+        f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free"
+    )
+    console.print(
+        f"disk        about {disk / 1e6:,.0f} MB for replay and {config.checkpoint.keep} checkpoints; {free / 1e9:.0f} GB are free"
+    )
+    console.print(f"[dim]measuring for about {2 * PROBE_S:.0f} s, after compiling ...[/dim]")
+    steps_per_s, updates_per_s = simulator_speed(config), learner_speed(config, spec)
+    updates = max(0, config.total_steps - config.replay.min_size) * config.replay.updates_per_step
+    simulate, learn = config.total_steps / steps_per_s, updates / updates_per_s
+    console.print(f"simulators  {steps_per_s:,.0f} env steps/s -> {_span(simulate)} for {config.total_steps:,} steps")
+    console.print(f"learner     {updates_per_s:,.0f} updates/s -> {_span(learn)} for {updates:,.0f} updates")
+    bound = "learner" if learn > simulate else "simulators"
+    console.print(
+        f"estimate    {_span(max(simulate, learn))} to {_span(simulate + learn)}, bound by the {bound}; a target may end it sooner"
+    )
+
+
+def simulator_speed(config: RunConfig) -> float:
+    """env steps/s of all actors together on this machine's cores, random actions."""
+    settings = config.actors
+    seeds = list(range(settings.simulators))
+    with SimulatorPool(config.tasks[0], seeds, config.simulator_options, workers=settings.processes) as pool:
+        generator = np.random.default_rng(0)
+        pool.reset([0] * pool.size)
+        begun, steps = time.monotonic(), 0
+        while time.monotonic() - begun < PROBE_S:
+            pool.step(generator.uniform(-1, 1, (pool.size, pool.spec.action_dim)).astype(np.float32))
+            steps += pool.size
+        rate = steps / (time.monotonic() - begun)
+    parallel = min(settings.actors, max(1, (psutil.cpu_count() or 1) // settings.processes))
+    return rate * parallel
+
+
+def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
+    """updates/s on made-up data, by the twin (compiled or eager) that the run would use."""
+    algorithm = build.algorithm(config, spec)
+    source = _MadeUp(algorithm.plan, spec, len(config.tasks))
+    learner = LearnerWorker(algorithm, source, SeedTree(0), config.learner)
+    learner.update(2)
+    begun, updates = time.monotonic(), 0
+    while time.monotonic() - begun < PROBE_S:
+        learner.update(10)
+        updates += 10
+    return updates / (time.monotonic() - begun)
+
+
+class _MadeUp:
+    """Batches of the right shapes with random content."""
+
+    def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
+        lead = (tasks, plan.batch_size)
+        self.batch = Batch(
+            torch.randn(*lead, spec.obs_dim),
+            torch.rand(*lead, spec.action_dim) * 2 - 1,
+            torch.randn(*lead),
+            torch.randn(*lead, spec.obs_dim),
+            torch.full(lead, plan.gamma),
+        )
+
+    def sample(self) -> Batch:
+        return self.batch
+
+    example = sample
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: object) -> None:
+        """There is nothing to restore."""
+
+
+def _parameters(config: RunConfig, spec: TaskSpec) -> int:
+    from core.tree import named_leaves
+
+    return sum(leaf.numel() for _, leaf in named_leaves(build.algorithm(config, spec).init([0])))
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

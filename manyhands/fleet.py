@@ -1,0 +1,242 @@
+"""The components of one run, started on a backend, and what the training loop asks of them."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.worker import Report
+from core.errors import SimulatorError
+from core.types import TaskSpec, Weights
+from manyhands import build
+from manyhands.backends import Backend, ComponentDied
+from manyhands.config import RunConfig
+from protocols.evaluator import Evaluation
+from replay.ingest import ring_file
+from replay.memory import sweep
+
+MAX_ACTOR_RESTARTS = 20
+"""per actor and run; more is a fault of the machine or the simulator, not bad luck"""
+
+
+@dataclass
+class Counters:
+    """What has happened so far in this run, over all its processes."""
+
+    steps: int = 0
+    """env steps collected"""
+    stored: int = 0
+    """transitions acknowledged by replay"""
+    updates: int = 0
+    episodes: int = 0
+    version: int = 0
+    """newest weights version"""
+    acting_version: int = 0
+    """version that acted last"""
+    lost: int = 0
+    """simulators lost and replaced"""
+    restarts: int = 0
+    """actors lost and replaced"""
+
+
+@dataclass
+class Absorbed:
+    """What came in since the last ``absorb``."""
+
+    stored: int = 0
+    reports: list[Report] = field(default_factory=list)
+    learner: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+
+class Fleet:
+    """Names: ``ingest``, ``learner``, ``actor-i``, ``evaluator-k``. At most one call per component is under way.
+
+    Args:
+        folder: of the run; worker output goes below ``logs``.
+    """
+
+    def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, run_id: str, folder: Path) -> None:
+        self.config, self.spec, self.backend, self.run_id, self.folder = config, spec, backend, run_id, folder
+        self.counters = Counters()
+        self.actors = [f"actor-{i}" for i in range(config.actors.actors)]
+        self.incarnations = dict.fromkeys(self.actors, 0)
+        self.running: dict[str, Any] = {}
+        self.began = time.monotonic()
+        self.busy_s = {"actors": 0.0, "learner": 0.0}
+        self._began: dict[str, float] = {}
+        self._evaluators: set[str] = set()
+        settings, strict = config.actors, config.backend == "inline" or config.lockstep
+        self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
+        self.steps_per_call = self.vector_steps * settings.simulators
+        round_steps = self.steps_per_call * len(self.actors)
+        self.updates_per_call = math.ceil(config.replay.updates_per_step * round_steps) + 1  # one more, so that a backlog melts
+
+    # ---- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None) -> None:
+        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint."""
+        config, backend = self.config, self.backend
+        sweep()
+        ring_file(self.run_id).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
+        backend.start("ingest", build.ingest, config, self.spec, self.run_id, restart=True)
+        if replay is not None:
+            self._ask("ingest", "load", self.folder, replay)
+        backend.start("learner", build.learner, config, self.spec, self._ask("ingest", "ring_path"))
+        if saved:
+            self._ask("learner", "load_state_dict", saved["learner"])
+            self.counters = Counters(**saved["fleet"]["counters"])
+            self.incarnations = dict(saved["fleet"]["incarnations"])
+        exact = bool(saved) and "actor-0" in saved
+        if saved and not exact:
+            self._ask("ingest", "discard_open")
+            self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
+        self._receive(self._ask("learner", "weights"))
+        for name in self.actors:
+            self._start_actor(name)
+            if saved and exact:
+                self._ask(name, "load_state_dict", saved[name])
+
+    def _start_actor(self, name: str) -> None:
+        index, sink = self.actors.index(name), self.backend.sink("ingest")
+        logs = self.folder / "logs"
+        self.backend.start(name, build.actor, self.config, self.spec, sink, self.weights, index, self.incarnations[name], logs)
+
+    def _ask(self, name: str, method: str, *args: Any) -> Any:
+        return self.backend.result(self.backend.call(name, method, *args))
+
+    def close(self) -> None:
+        """Ends all components and frees the shared memory."""
+        self.backend.close()
+        ring_file(self.run_id).unlink(missing_ok=True)
+
+    # ---- what the loop asks -------------------------------------------------------------------------------------------
+
+    def idle_actors(self) -> Iterator[str]:
+        return (name for name in self.actors if name not in self.running)
+
+    def learner_idle(self) -> bool:
+        return "learner" not in self.running
+
+    def describe_learner(self) -> str:
+        return self._ask("learner", "describe")
+
+    def compiling(self) -> bool:
+        return self._ask("learner", "compiling") if self.learner_idle() else False
+
+    def steps_under_way(self) -> int:
+        return sum(self.steps_per_call for name in self.actors if name in self.running)
+
+    def collect(self, name: str) -> None:
+        """Sets one actor going, with the newest weights."""
+        self._begin(name, "collect", self.vector_steps, self.shared)
+
+    def update(self, count: int) -> None:
+        self._begin("learner", "update", count)
+        self.counters.updates += count
+
+    def _begin(self, name: str, method: str, *args: Any) -> None:
+        self._began[name] = time.monotonic()
+        self.running[name] = self.backend.call(name, method, *args)
+
+    def busy_shares(self) -> dict[str, float]:
+        """Share of the time since the last question that the learner, and on average an actor, was at work."""
+        seconds = max(time.monotonic() - self.began, 1e-9)
+        return {"actors": self.busy_s["actors"] / seconds / len(self.actors), "learner": self.busy_s["learner"] / seconds}
+
+    def publish(self) -> None:
+        """New weights for the next call of every actor."""
+        self._receive(self._ask("learner", "publish"))
+
+    def _receive(self, weights: Weights) -> None:
+        self.weights, self.shared = weights, self.backend.share(weights)
+        self.counters.version = weights.version
+
+    def evaluate(self) -> None:
+        """Begins an evaluation of the newest weights in every task, beside everything else."""
+        self.evaluated_weights = self.weights
+        for task in range(len(self.config.tasks)):
+            name = f"evaluator-{task}"
+            if name not in self._evaluators:
+                self.backend.start(name, build.evaluator, self.config, self.spec, task, self.folder / "logs")
+                self._evaluators.add(name)
+            self.running[name] = self.backend.background(name, "evaluate", self.shared)
+
+    def evaluating(self) -> bool:
+        return any(name in self.running for name in self._evaluators)
+
+    def absorb(self, *, wait: bool = True) -> Absorbed:
+        """Takes in whatever is finished; with ``wait`` at least one call, if any is under way."""
+        absorbed = Absorbed()
+        workers = [name for name in self.running if name not in self._evaluators]
+        waiting = [self.running[name] for name in (workers or self.running)]
+        finished = self.backend.ready(waiting, wait=wait) + self.backend.ready(
+            [self.running[name] for name in self.running if name not in workers and workers], wait=False
+        )
+        for ticket in finished:
+            name = ticket.component
+            self.running.pop(name, None)
+            if name not in self._evaluators:
+                self.busy_s["learner" if name == "learner" else "actors"] += time.monotonic() - self._began[name]
+            try:
+                self._take(self.backend.result(ticket), absorbed)
+            except ComponentDied as death:
+                self._replace(name, death)
+        return absorbed
+
+    def _take(self, result: Any, absorbed: Absorbed) -> None:
+        if isinstance(result, Report):
+            self.counters.steps += result.steps
+            self.counters.stored += result.stored
+            self.counters.episodes += len(result.episodes)
+            self.counters.lost += result.lost
+            self.counters.acting_version = result.version
+            absorbed.stored += result.stored
+            absorbed.reports.append(result)
+        elif isinstance(result, Evaluation):
+            absorbed.evaluations.append(result)
+        else:
+            absorbed.learner.append(result)
+
+    def _replace(self, name: str, death: ComponentDied) -> None:
+        """A lost actor is replaced and its open episodes leave the draw; a lost learner or ingest process ends the run."""
+        if name in self._evaluators:
+            self._evaluators.discard(name)
+            return
+        if name not in self.actors:
+            raise death
+        self.counters.restarts += 1
+        self.incarnations[name] += 1
+        if self.incarnations[name] > MAX_ACTOR_RESTARTS:
+            raise SimulatorError(f"{name} was lost {MAX_ACTOR_RESTARTS} times; last: {death.reason}", retryable=False)
+        self._ask("ingest", "discard_open", self.actors.index(name))
+        self._start_actor(name)
+
+    # ---- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def settle(self) -> Absorbed:
+        """Waits until no actor and no learner call is under way."""
+        total = Absorbed()
+        while any(name not in self._evaluators for name in self.running):
+            part = self.absorb()
+            total.stored += part.stored
+            total.reports += part.reports
+            total.learner += part.learner
+            total.evaluations += part.evaluations
+        return total
+
+    def state(self, *, exact: bool) -> dict[str, Any]:
+        """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
+        names = ["learner", *(self.actors if exact else [])]
+        states = {name: self._ask(name, "state_dict") for name in names}
+        return states | {"fleet": {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations)}}
+
+    def stage_replay(self) -> list[int]:
+        """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""
+        return self._ask("ingest", "stage")
+
+    def write_replay(self) -> dict[str, Any]:
+        """Writes what was staged; returns the manifest. May be called from a thread."""
+        return self._ask("ingest", "write_staged", self.folder)

@@ -1,0 +1,31 @@
+"""The training loop, whole: the same for every algorithm, backend and number of machines."""
+
+from manyhands.run import Run
+
+
+def train(run: Run) -> None:
+    """Ask the limiter, collect, update, absorb what came in, publish, evaluate, log, save; until the goal.
+
+    Nothing here waits but ``absorb``. The limiter always admits an actor or the learner, so there is always something to wait for.
+    """
+    fleet, limiter, clocks = run.fleet, run.limiter, run.clocks
+    while not run.done():
+        for actor in fleet.idle_actors():
+            if limiter.may_insert(fleet.steps_under_way() + fleet.steps_per_call):
+                fleet.collect(actor)
+        updates = limiter.may_update(fleet.updates_per_call) if fleet.learner_idle() else 0
+        if updates:
+            run.announce_first_update()
+            fleet.update(updates)
+            limiter.updated(updates)
+
+        absorbed = fleet.absorb()
+        limiter.inserted(absorbed.stored)
+
+        if absorbed.learner:
+            fleet.publish()
+        if clocks.evaluate.due(fleet.counters.steps) and not fleet.evaluating():
+            fleet.evaluate()
+        run.log(absorbed)
+        if clocks.save.due():
+            run.save()

@@ -1,0 +1,36 @@
+"""Presets: one module each, with a function ``preset() -> RunConfig`` of at most 30 lines and the source of its numbers.
+
+Names and summaries are read from the files, so that listing them loads nothing.
+"""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import unknown
+
+if TYPE_CHECKING:
+    from manyhands.config import RunConfig
+
+
+def names() -> tuple[str, ...]:
+    """``reach-sac`` is the module ``reach_sac``."""
+    return tuple(sorted(path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[a-z]*.py")))
+
+
+def summary(name: str) -> str:
+    """The first line of the preset's file."""
+    text = (Path(__file__).parent / f"{name.replace('-', '_')}.py").read_text()
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+
+
+def find(name: str) -> "RunConfig":
+    """The preset's settings.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in names():
+        raise unknown("preset", name, names())
+    return import_module(f"manyhands.presets.{name.replace('-', '_')}").preset()

@@ -1,0 +1,132 @@
+"""What a run shows while it goes: rates, recent episodes, what it is bound by; for the live view and for the metrics."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from manyhands.config import RunConfig
+from manyhands.fleet import Absorbed, Counters, Fleet
+from manyhands.live import LiveView, Snapshot
+
+RECENT_EPISODES = 40
+RATE_WINDOW_S = 10.0
+
+
+class Progress:
+    """Fed by the loop; draws nothing until it is given a console by ``attach``."""
+
+    def __init__(self, config: RunConfig, run_id: str) -> None:
+        self.config, self.run_id = config, run_id
+        self.episodes: deque[tuple[float, bool, bool]] = deque(maxlen=RECENT_EPISODES)
+        self.marks: deque[tuple[float, int, int]] = deque()
+        self.evaluation, self.bound_by = "", "warm-up"
+        self.elapsed_before, self.begun = 0.0, time.monotonic()
+        self.view: LiveView | None = None
+
+    def attach(self, console: Console) -> None:
+        self.view = LiveView(console)
+
+    def close(self) -> None:
+        if self.view is not None:
+            self.view.close()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of training, over all processes that continued this run."""
+        return self.elapsed_before + time.monotonic() - self.begun
+
+    def count(self, absorbed: Absorbed, counters: Counters) -> None:
+        """Takes in finished episodes and the time."""
+        for report in absorbed.reports:
+            self.episodes.extend((e.episode_return, e.success_any, e.success_last) for e in report.episodes)
+        now = time.monotonic()
+        self.marks.append((now, counters.steps, counters.updates))
+        while now - self.marks[0][0] > RATE_WINDOW_S and len(self.marks) > 2:
+            self.marks.popleft()
+
+    def evaluated(self, success_any: float, success_last: float, episodes: int, steps: int) -> None:
+        self.evaluation = f"any {success_any:.0%}, last {success_last:.0%} of {episodes} episodes, at {steps:,} steps"
+
+    def waiting_for_compiler(self, fleet: Fleet) -> None:
+        self.bound_by = "compiling"
+        self.show(fleet)
+
+    def rates(self) -> tuple[float, float]:
+        """env steps/s and updates/s over the last seconds."""
+        if len(self.marks) < 2:
+            return 0.0, 0.0
+        (t0, s0, u0), (t1, s1, u1) = self.marks[0], self.marks[-1]
+        seconds = max(t1 - t0, 1e-9)
+        return (s1 - s0) / seconds, (u1 - u0) / seconds
+
+    def row(self, fleet: Fleet) -> dict[str, float]:
+        """Metrics of this moment."""
+        counters, (steps_per_s, updates_per_s) = fleet.counters, self.rates()
+        row = {
+            "actor/steps_per_s": steps_per_s,
+            "learner/updates_per_s": updates_per_s,
+            "learner/updates": float(counters.updates),
+            "actor/episodes": float(counters.episodes),
+            "actor/lost_simulators": float(counters.lost),
+            "actor/restarts": float(counters.restarts),
+            "lag/versions": float(counters.version - counters.acting_version),
+            "replay/ratio": counters.updates / max(counters.stored - self.config.replay.min_size, 1),
+            "replay/fill": self.fill(counters),
+            "time/elapsed_s": self.elapsed_s,
+        } | {f"time/{side}_busy": share for side, share in fleet.busy_shares().items()}
+        if self.episodes:
+            returns, any_, last = zip(*self.episodes, strict=True)
+            row |= {
+                "actor/return": float(np.mean(returns)),
+                "actor/success_any": float(np.mean(any_)),
+                "actor/success_last": float(np.mean(last)),
+            }
+        return row
+
+    def fill(self, counters: Counters) -> float:
+        return min(1.0, counters.stored / (self.config.replay.capacity * len(self.config.tasks)))
+
+    def show(self, fleet: Fleet) -> None:
+        """Redraws; the view itself decides how often."""
+        if self.view is None:
+            return
+        counters, config = fleet.counters, self.config
+        if counters.updates:
+            shares = fleet.busy_shares()
+            self.bound_by = "learner" if shares["learner"] >= shares["actors"] else "simulator"
+        self.view.update(self._snapshot(counters, config))
+
+    def _snapshot(self, counters: Counters, config: RunConfig) -> Snapshot:
+        steps_per_s, updates_per_s = self.rates()
+        returns, any_, last = zip(*self.episodes, strict=True) if self.episodes else ((), (), ())
+        target = config.evaluation.target_success
+        return Snapshot(
+            run=self.run_id,
+            task=", ".join(config.tasks),
+            steps=counters.steps,
+            total_steps=config.total_steps,
+            steps_per_s=steps_per_s,
+            updates=counters.updates,
+            updates_per_s=updates_per_s,
+            success_any=float(np.mean(any_)) if any_ else None,
+            success_last=float(np.mean(last)) if last else None,
+            episode_return=float(np.mean(returns)) if returns else None,
+            replay_fill=self.fill(counters),
+            replay_rows=counters.stored,
+            policy_lag=counters.version - counters.acting_version,
+            bound_by=self.bound_by,
+            restarts=counters.lost + counters.restarts,
+            eta_s=(config.total_steps - counters.steps) / steps_per_s if steps_per_s else None,
+            target=f"stops at {target:.0%} success of {config.evaluation.episodes} evaluation episodes" if target else "",
+            evaluation=self.evaluation,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed_s": self.elapsed_s, "evaluation": self.evaluation}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.elapsed_before, self.evaluation = state["elapsed_s"], state["evaluation"]

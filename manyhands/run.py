@@ -1,0 +1,209 @@
+"""One run on this machine: its folder, registry row, metrics, clocks, goal and checkpoints around the fleet."""
+
+import signal
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from core.checkpoint import Checkpoints
+from core.clocks import Every, EverySeconds
+from core.limiter import SamplesPerInsert
+from core.metrics import Averages, Metrics
+from core.treefile import snapshot
+from core.types import TaskSpec
+from manyhands.backends import Backend
+from manyhands.config import RunConfig
+from manyhands.fleet import Absorbed, Fleet
+from manyhands.progress import Progress
+from manyhands.registry import Registry
+from protocols.evaluator import Evaluation
+from replay.segments import collect_garbage
+
+LOG_EVERY_S = 2.0
+"""seconds between rows of metrics.jsonl"""
+
+
+class Clocks(NamedTuple):
+    evaluate: Every
+    """by env steps"""
+    save: EverySeconds
+    log: EverySeconds
+
+
+class Run:
+    """See the module. Used as a context: leaving it always ends all processes."""
+
+    def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, registry: Registry, run_id: str, folder: Path) -> None:
+        self.config, self.registry, self.id, self.folder = config, registry, run_id, folder
+        self.exact = config.backend == "inline" or config.lockstep
+        self.fleet = Fleet(config, spec, backend, run_id, folder)
+        replay = config.replay
+        self.limiter = SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)
+        self.clocks = Clocks(Every(config.evaluation.every_steps), EverySeconds(config.checkpoint.every_s), EverySeconds(LOG_EVERY_S))
+        self.metrics = Metrics(folder)
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+        self.averages = Averages()
+        self.progress = Progress(config, run_id)
+        self.best: dict[str, Any] | None = None
+        self.success: list[Evaluation] = []
+        self.stop_signal = 0
+        self.reason = ""
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future | None = None
+
+    # ---- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self, *, resume: bool, step: int | None = None) -> None:
+        """Starts the fleet, from the newest checkpoint (or that of ``step``) if ``resume`` and there is one."""
+        if not (resume and self.checkpoints.steps()):
+            self.fleet.start()
+            self.metrics.rewind(-1)
+            return
+        loaded = self.checkpoints.load(step)
+        parts, driver = loaded.components, loaded.components["driver"]
+        self.limiter.load_state_dict(driver["limiter"])
+        self.clocks.evaluate.load_state_dict(driver["evaluate"])
+        self.best = driver["best"]
+        self.progress.load_state_dict(driver["progress"])
+        self.metrics.rewind(loaded.step)
+        self.fleet.start(parts, loaded.meta["replay"])
+        if driver["evaluating"]:
+            self.fleet.evaluate()
+
+    def describe(self) -> str:
+        """One line on how this run works."""
+        settings = self.config.actors
+        return (
+            f"{settings.actors} actors x {settings.simulators} simulators in {settings.actors * settings.processes} processes; "
+            f"{self.fleet.describe_learner()}"
+        )
+
+    def __enter__(self) -> "Run":
+        self._handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._writer.shutdown()
+        self.fleet.close()
+        self.metrics.close()
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        """The first signal ends the loop after the call under way; a second one ends the process."""
+        if self.stop_signal:
+            raise KeyboardInterrupt
+        self.stop_signal = number
+
+    # ---- what the loop asks -------------------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether the goal is reached, the steps are used up, or someone asked to stop."""
+        target = self.config.evaluation.target_success
+        if self.stop_signal:
+            self.reason = "stopped"
+        elif target and self.best and self.best["success_any"] >= target:
+            self.reason = "target"
+        elif self.fleet.counters.steps >= self.config.total_steps:
+            self.reason = "steps"
+        return bool(self.reason)
+
+    def announce_first_update(self) -> None:
+        """Tells the view that the first update may have to wait for the compiler."""
+        if self.fleet.counters.updates == 0 and self.fleet.compiling():
+            self.progress.waiting_for_compiler(self.fleet)
+
+    def log(self, absorbed: Absorbed) -> None:
+        """Counts what came in; writes a row and redraws when it is time."""
+        self.progress.count(absorbed, self.fleet.counters)
+        for metrics in absorbed.learner:
+            self.averages.add(metrics)
+        for evaluation in absorbed.evaluations:
+            self._evaluated(evaluation)
+        if self.clocks.log.due():
+            self.write_row()
+        self.progress.show(self.fleet)
+
+    def write_row(self) -> None:
+        """One row of averages since the last, and this run's line in the registry."""
+        row = self.averages.flush() | self.progress.row(self.fleet)
+        steps = self.fleet.counters.steps
+        self.metrics.log(steps, row)
+        self.registry.update(self.id, steps=steps, updates=self.fleet.counters.updates)
+
+    def _evaluated(self, evaluation: Evaluation) -> None:
+        """Collects the tasks' evaluations of one version; a full set may be the best so far."""
+        self.success.append(evaluation)
+        if len(self.success) < len(self.config.tasks):
+            return
+        done, self.success = self.success, []
+        any_, last = (float(min(getattr(e, name).mean() for e in done)) for name in ("success_any", "success_last"))
+        mean_return = float(np.mean([e.episode_return.mean() for e in done]))
+        steps = self.fleet.counters.steps
+        self.metrics.log(
+            steps, {"eval/success_any": any_, "eval/success_last": last, "eval/return": mean_return, "eval/version": done[0].version}
+        )
+        self.registry.update(self.id, success_any=any_, success_last=last)
+        self.progress.evaluated(any_, last, sum(len(e.success_any) for e in done), steps)
+        if self.best is None or (any_, last) >= (self.best["success_any"], self.best["success_last"]):
+            weights = self.fleet.evaluated_weights
+            self.best = {
+                "version": weights.version,
+                "params": weights.params,
+                "steps": steps,
+                "success_any": any_,
+                "success_last": last,
+                "episodes": sum(len(e.success_any) for e in done),
+            }
+
+    # ---- checkpoint ---------------------------------------------------------------------------------------------------
+
+    def save(self, *, wait: bool = False) -> None:
+        """Copies every state in memory, then writes it in a thread. Training stops for the copy only."""
+        self.finish_writing()
+        if self.exact:
+            self._absorb_rest(self.fleet.settle())
+        parts = self.fleet.state(exact=self.exact)
+        stored = self.fleet.stage_replay()
+        limiter = self.limiter.state_dict()
+        if not self.exact:  # chunks may have arrived that no report has told of yet; replay itself is the watermark
+            limiter["inserted"] = sum(stored)
+        weights = self.fleet.weights
+        parts["published"] = {"version": weights.version, "params": weights.params}
+        parts["driver"] = {
+            "limiter": limiter,
+            "evaluate": self.clocks.evaluate.state_dict(),
+            "evaluating": self.fleet.evaluating(),
+            "best": self.best,
+            "progress": self.progress.state_dict(),
+        }
+        self._writing = self._writer.submit(self._write, self.fleet.counters.steps, snapshot(parts))
+        if wait:
+            self.finish_writing()
+
+    def _absorb_rest(self, absorbed: Absorbed) -> None:
+        self.limiter.inserted(absorbed.stored)
+        self.log(absorbed)
+
+    def _write(self, step: int, parts: Mapping[str, Any]) -> None:
+        replay = self.fleet.write_replay()
+        self.checkpoints.save(step, parts, {"replay": replay, "exact": self.exact})
+        collect_garbage(self.folder, [s for m in self.checkpoints.manifests() for s in m["meta"]["replay"]["segments"]])
+
+    def finish_writing(self) -> None:
+        """Waits for the checkpoint under way; its errors surface here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def finish(self) -> None:
+        """The last checkpoint and the last row."""
+        self._absorb_rest(self.fleet.settle())
+        self.write_row()
+        self.save(wait=True)
+        status = "stopped" if self.reason == "stopped" else "finished"
+        self.registry.update(self.id, status=status, reason=self.reason)

@@ -1,0 +1,130 @@
+"""Train and resume: from settings to a finished run, with what a person sees on the way."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from core.errors import ConfigError, ManyhandsError
+from manyhands import config as configs
+from manyhands.backends import Backend
+from manyhands.config import RunConfig
+from manyhands.registry import Registry
+from manyhands.registry import Run as Row
+
+if TYPE_CHECKING:
+    from core.types import TaskSpec
+    from manyhands.run import Run
+
+
+def train_seeds(config: RunConfig, seeds: list[int], root: Path) -> int:
+    """One run per seed, one after the other. Returns the worst exit code."""
+    console = Console()
+    codes = []
+    for seed in seeds:
+        codes.append(train(replace(config, seed=seed), root, console))
+        if codes[-1] == 130:
+            break
+    return max(codes)
+
+
+def train(config: RunConfig, root: Path, console: Console) -> int:
+    """A new run."""
+    prepare(root)
+    from manyhands import build
+    from replay.memory import check_fits, required_bytes
+
+    console.print(f"[dim]asking the simulator of {config.tasks[0]} ...[/dim]")
+    spec = build.task_spec(config)
+    plan = build.algorithm(config, spec).plan
+    sizes = build.rows(config, spec), len(config.tasks), config.replay.capacity, config.actors.actors, plan.n_step + 1
+    check_fits(required_bytes(*sizes))
+    registry = Registry(root)
+    run_id = registry.create(config.preset, config.seed)
+    folder = registry.get(run_id).path
+    configs.save(config, folder / "config.json")
+    return _go(config, spec, registry, registry.get(run_id), console, resume=False)
+
+
+def resume(name: str, root: Path, step: int | None) -> int:
+    """Goes on with a run from its newest checkpoint, or the one of ``step``."""
+    console = Console()
+    registry = Registry(root)
+    row = registry.get(name)
+    config = configs.load(row.path / "config.json")
+    prepare(root)
+    from core.checkpoint import Checkpoints
+    from manyhands import build
+
+    checkpoints = Checkpoints(row.path / "checkpoints", config.checkpoint.keep)
+    if checkpoints.steps():
+        checkpoints.load(step)  # damaged ones are refused before anything of the run is touched
+    elif step is not None:
+        raise ConfigError(f"{row.id} has no checkpoint of step {step}; it has none at all")
+    registry.claim(row.id)
+    spec = build.task_spec(config)
+    return _go(config, spec, registry, row, console, resume=True, step=step)
+
+
+def prepare(root: Path) -> None:
+    """Settings of libraries that must stand before they are loaded."""
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((root / ".cache" / "inductor").absolute()))
+
+
+def backend_of(config: RunConfig) -> Backend:
+    if config.backend == "inline":
+        from manyhands.backends.inline import Inline
+
+        return Inline()
+    from manyhands.backends.ray_backend import RayBackend
+
+    keep = ("TORCHINDUCTOR_CACHE_DIR", "OPENBLAS_NUM_THREADS")
+    return RayBackend(env={name: os.environ[name] for name in keep if name in os.environ})
+
+
+def _go(
+    config: RunConfig, spec: "TaskSpec", registry: Registry, row: Row, console: Console, *, resume: bool, step: int | None = None
+) -> int:
+    from manyhands.loop import train as loop
+    from manyhands.run import Run
+
+    console.print(f"run [bold]{row.id}[/bold] in {row.path}")
+    with Run(config, spec, backend_of(config), registry, row.id, row.path) as run:
+        try:
+            run.start(resume=resume, step=step)
+            console.print(f"[dim]{run.describe()}[/dim]")
+            run.progress.attach(console)
+            loop(run)
+            run.finish()
+        except ManyhandsError as error:
+            registry.update(row.id, status="failed", reason=str(error))
+            raise ManyhandsError(f"{error}\nwhat was saved is intact; go on with: manyhands resume {row.id}") from error
+        finally:
+            run.progress.close()
+        return _conclude(run, console)
+
+
+def _conclude(run: "Run", console: Console) -> int:
+    """Says what happened, honestly, and the next command."""
+    steps, took = run.fleet.counters.steps, f"{run.fleet.counters.steps:,} env steps, {run.progress.elapsed_s:.0f} s of training"
+    target, best = run.config.evaluation.target_success, run.best
+    if run.reason == "stopped":
+        console.print(f"stopped and saved after {took}.\nnext: manyhands resume {run.id}")
+        return 130
+    if best is None:
+        console.print(f"done after {took}; there was no evaluation.\nnext: manyhands eval {run.id}")
+        return 0
+    result = f"success any {best['success_any']:.0%}, last {best['success_last']:.0%} of {best['episodes']} evaluation episodes"
+    if run.reason == "target":
+        console.print(f"[green]reached the target[/green]: {result}, after {took}.")
+    elif target:
+        console.print(
+            f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
+        )
+    else:
+        console.print(f"done after {took}; best: {result}, at {best['steps']:,} steps.")
+    console.print(f"the run is in {run.folder}\nnext: manyhands eval {run.id}   (50 fresh goals)   or: manyhands show {run.id}")
+    return 1 if target and run.reason != "target" else 0

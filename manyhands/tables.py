@@ -1,0 +1,94 @@
+"""``presets``, ``runs`` and ``show``: what there is, as tables."""
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from core.checkpoint import Checkpoints
+from core.metrics import read_metrics
+from manyhands import presets
+from manyhands.registry import Registry
+
+
+def print_presets() -> None:
+    table = Table(box=None, show_header=False)
+    for name in presets.names():
+        table.add_row(f"[bold]{name}[/bold]", presets.summary(name))
+    console = Console()
+    console.print(table)
+    console.print("next: manyhands train PRESET --dry-run")
+
+
+def print_runs(root: Path) -> None:
+    console = Console()
+    rows = Registry(root).list()
+    if not rows:
+        console.print(f"no runs in {root} yet.\nnext: manyhands train reach-sac")
+        return
+    table = Table()
+    for column in ("run", "status", "steps", "updates", "success any", "last", "age"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(
+            row.id, row.status, f"{row.steps:,}", f"{row.updates:,}", _share(row.success_any), _share(row.success_last), _age(row.created)
+        )
+    console.print(table)
+
+
+def print_run(name: str, root: Path) -> None:
+    console = Console()
+    row = Registry(root).get(name)
+    table = Table(box=None, show_header=False)
+    facts = {
+        "run": row.id,
+        "status": f"{row.status} {row.reason}".strip(),
+        "folder": str(row.path),
+        "steps, updates": f"{row.steps:,}, {row.updates:,}",
+        "success any, last": f"{_share(row.success_any)}, {_share(row.success_last)} (latest evaluation)",
+        "checkpoints": ", ".join(f"{s:,}" for s in Checkpoints(row.path / "checkpoints").steps()) or "none yet",
+    }
+    for key, value in facts.items():
+        table.add_row(key, value)
+    console.print(table)
+    _print_evaluations(console, row.path)
+    config = row.path / "config.json"
+    if config.exists():
+        console.print(_settings(json.loads(config.read_text())))
+    verb = {"running": "show", "finished": "eval"}.get(row.status, "resume")
+    console.print(f"next: manyhands {verb} {row.id}")
+
+
+def _print_evaluations(console: Console, folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    rows = [r for r in read_metrics(path) if "eval/success_any" in r] if path.exists() else []
+    if not rows:
+        return
+    table = Table(title="evaluations", title_justify="left")
+    for column in ("env steps", "success any", "last", "return"):
+        table.add_column(column)
+    for r in rows[-12:]:
+        table.add_row(f"{r['step']:,}", _share(r["eval/success_any"]), _share(r["eval/success_last"]), f"{r['eval/return']:.0f}")
+    console.print(table)
+
+
+def _settings(config: dict) -> Table:
+    table = Table(title="settings", title_justify="left", box=None, show_header=False)
+    for key, value in config.items():
+        shown = "  ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        table.add_row(key, shown)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _age(created: float) -> str:
+    seconds = time.time() - created
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,71 @@
+"""Where transitions come from: finds a simulator by name, checks its options without loading it, makes it.
+
+``metaworld:reach-v3`` is task ``reach-v3`` of the module ``simulators.metaworld``. Adding a simulator is adding one module with
+``tasks()``, a frozen dataclass ``Options`` and ``make(task, seed, **options)``; there is no list to extend. The module itself may
+import only light packages; the heavy one is imported in ``make``.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+from core.contracts import Simulator
+from core.errors import ConfigError, unknown
+from simulators._options import field_names
+
+_MACHINERY = {"crew", "memory", "pool", "process", "worker"}
+"""Modules of this folder that are not simulators; those whose name begins with an underscore are not either."""
+
+
+def names() -> tuple[str, ...]:
+    """All simulators, sorted."""
+    found = (module.name for module in iter_modules(__path__))
+    return tuple(sorted(name for name in found if not name.startswith("_") and name not in _MACHINERY))
+
+
+def split(name: str) -> tuple[str, str]:
+    """``metaworld:reach-v3`` -> (``metaworld``, ``reach-v3``).
+
+    Raises:
+        ConfigError: the simulator is unknown, or the name has no task.
+    """
+    simulator, _, task = name.partition(":")
+    if simulator not in names():
+        raise unknown("simulator", simulator, names())
+    if not task:
+        some = _module(simulator).tasks()[:3]
+        raise ConfigError(f"{name!r} names no task. Write simulator:task, for example {simulator}:{some[0] if some else 'Pendulum-v1'}")
+    return simulator, task
+
+
+def check(name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Raises ConfigError for an unknown simulator, task or option, or an impossible value. Loads no heavy package."""
+    simulator, task = split(name)
+    module = _module(simulator)
+    known = module.tasks()
+    if known and task not in known:
+        raise unknown(f"task of simulator {simulator}", task, known)
+    for option in options or {}:
+        if option not in field_names(module.Options):
+            raise unknown(f"option of simulator {simulator}", str(option), field_names(module.Options))
+    module.Options(**(options or {}))
+
+
+def make(name: str, seed: int, **options: Any) -> Simulator:
+    """The simulator, in this process.
+
+    Raises:
+        ConfigError: as ``check``, or a negative seed.
+        MissingExtra: the package behind the simulator is not installed.
+    """
+    check(name, options)
+    if seed < 0:
+        raise ConfigError(f"simulator seed {seed} of {name} is negative. Allowed: 0 and up")
+    simulator, task = split(name)
+    return _module(simulator).make(task, seed, **options)
+
+
+def _module(simulator: str) -> ModuleType:
+    return import_module(f"simulators.{simulator}")

@@ -1,0 +1,147 @@
+"""The worker processes of a pool: launches them, waits for their answers against deadlines, ends those that crash or hang."""
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from core.errors import SimulatorError
+from core.types import TaskSpec
+from simulators.memory import DONE, IDLE, LAUNCHING, RESETTING, STEPPING, Memory, shares, spec_from_json
+from simulators.process import Process, read_spec_line
+
+ATTACH = b"M"
+_ENDS = (DONE, b"\n")
+"""An answer is complete with one of these: the spec is a line, all others are DONE."""
+
+_LOOK_S = 0.25
+"""A worker that goes from a step into a reset changes its deadline without a word: look again at least so often."""
+
+Deadline = Callable[[int], tuple[float, str]]
+"""Worker -> (when its time is over, what to say of it then)."""
+
+
+class Deadlines(NamedTuple):
+    """Seconds that one simulator may take for a step or a reset, and a worker to make its simulators."""
+
+    step_s: float
+    reset_s: float
+    launch_s: float
+
+
+class Crew:
+    """W workers over one shared memory of N slots.
+
+    Args:
+        name: of the simulator, for messages.
+        processes: not yet started, W of them.
+        slots: N.
+        fd: of the memory file, still empty.
+        deadlines: in seconds.
+    """
+
+    def __init__(self, name: str, processes: list[Process], slots: int, fd: int, deadlines: Deadlines) -> None:
+        self.name, self.processes, self.slots, self.fd, self.deadlines = name, processes, slots, fd, deadlines
+        self.shares = shares(slots, len(processes))
+        self.memory: Memory | None = None
+        self.spec: TaskSpec | None = None
+
+    def launch(self, workers: Iterable[int]) -> dict[int, str]:
+        """Starts these workers side by side. Returns those that failed, with the reason.
+
+        Raises:
+            ManyhandsError: making the simulators raised it; another try would raise it again.
+        """
+        workers = list(workers)
+        for w in workers:
+            if self.memory is not None:
+                self.memory.progress[w] = LAUNCHING
+            self.processes[w].start()
+        heard, failed = self._wait(workers, self._launch_deadline)
+        for w in workers:
+            if w not in failed:
+                self._agree(spec_from_json(read_spec_line(heard[w])))
+        attached = [w for w in workers if w not in failed]
+        self.send(ATTACH, attached)
+        return failed | self._wait(attached, self._launch_deadline)[1]
+
+    def send(self, command: bytes, workers: Iterable[int]) -> None:
+        """Starts a command and returns at once."""
+        for w in workers:
+            self.processes[w].send(command)
+
+    def wait(self, workers: Iterable[int]) -> dict[int, str]:
+        """Waits until each of these has answered or failed. Returns the failed, which are dead by now, with the reason."""
+        return self._wait(workers, self._work_deadline)[1]
+
+    def close(self) -> None:
+        """Lets the workers close their simulators, then ends what is left of them."""
+        for process in self.processes:
+            process.leave()
+        until = time.monotonic() + 2.0
+        for process in self.processes:
+            process.wait_gone(max(0.0, until - time.monotonic()))
+            process.kill()
+            process.log.close()
+
+    def _agree(self, spec: TaskSpec) -> None:
+        if self.memory is None:
+            os.ftruncate(self.fd, Memory.size(spec, self.slots, len(self.processes)))
+            self.memory, self.spec = Memory(self.fd, spec, self.slots, len(self.processes)), spec
+        elif spec != self.spec:
+            raise SimulatorError(f"{self.name}: two workers made different tasks, {self.spec} and {spec}", retryable=False)
+
+    def _wait(self, workers: Iterable[int], deadline: Deadline) -> tuple[dict[int, bytes], dict[int, str]]:
+        """What each worker answered, and which failed and why."""
+        waiting = {self.processes[w].line.fileno(): w for w in workers}
+        heard, failed = dict.fromkeys(waiting.values(), b""), {}
+        poll = select.poll()
+        for fd in waiting:
+            poll.register(fd, select.POLLIN)
+        while waiting:
+            soonest = min(deadline(w)[0] for w in waiting.values()) - time.monotonic()
+            events = poll.poll(1 + 1000 * min(_LOOK_S, max(0.0, soonest)))
+            for fd, _ in events:
+                w = waiting[fd]
+                said = self.processes[w].hear()
+                heard[w] += said
+                if not said:
+                    failed[w] = self._crashed(w)
+                if not said or said[-1:] in _ENDS:
+                    poll.unregister(fd)
+                    del waiting[fd]
+            if not events:
+                for fd, w in self._overdue(waiting, deadline).items():
+                    failed[w] = deadline(w)[1]
+                    poll.unregister(fd)
+                    del waiting[fd]
+                    self.processes[w].kill()
+        return heard, failed
+
+    def _overdue(self, waiting: dict[int, int], deadline: Deadline) -> dict[int, int]:
+        now = time.monotonic()
+        return {fd: w for fd, w in waiting.items() if deadline(w)[0] <= now}
+
+    def _crashed(self, w: int) -> str:
+        where, what = self._where(w)[:2]
+        self.processes[w].wait_gone()
+        return f"{where}: crash while {what}, {self.processes[w].kill()}"
+
+    def _launch_deadline(self, w: int) -> tuple[float, str]:
+        limit = self.deadlines.launch_s
+        return self.processes[w].sent_at + limit, f"{self.name} worker {w}: hang, launching for more than {limit:g} s (launch_timeout_s)"
+
+    def _work_deadline(self, w: int) -> tuple[float, str]:
+        """A worker that moves on to its next slot writes a new start, so that the limit is per simulator, not per worker."""
+        where, what, since = self._where(w)
+        limit, option = (self.deadlines.reset_s, "reset") if what == "resetting" else (self.deadlines.step_s, "step")
+        return max(since, self.processes[w].sent_at) + limit, f"{where}: hang, {what} for more than {limit:g} s ({option}_timeout_s)"
+
+    def _where(self, w: int) -> tuple[str, str, float]:
+        """Which slot a worker is in, what it does there, and since when."""
+        doing, slot, since = (LAUNCHING, 0, 0) if self.memory is None else self.memory.progress[w, :3].tolist()
+        what = {LAUNCHING: "launching", IDLE: "idle", STEPPING: "stepping", RESETTING: "resetting"}[doing]
+        if doing in (LAUNCHING, IDLE):
+            return f"{self.name} worker {w}", what, since
+        return f"{self.name} worker {w} slot {slot:.0f}", what, since

@@ -1,0 +1,90 @@
+"""What a pool and its workers share: actions one way, observations and results the other, and where each worker stands."""
+
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.types import Field, TaskSpec
+
+STEP, RESET, ADVANCE = b"S", b"R", b"A"
+"""Commands: step every slot and reset where an episode ends; reset the slots chosen; step the slots chosen without resetting."""
+DONE = b"."
+"""The answer to each."""
+
+LAUNCHING, IDLE, STEPPING, RESETTING = 0.0, 1.0, 2.0, 3.0
+"""What a worker is doing, column 0 of ``progress``."""
+_ALIGN = 64
+"""bytes of a cache line: two workers never write to one"""
+
+
+class Memory:
+    """Arrays over one anonymous memory file, laid out alike on both sides. N slots, W workers.
+
+    Args:
+        fd: the file; ``size`` bytes long.
+        spec: of the task.
+        slots: N.
+        workers: W.
+    """
+
+    def __init__(self, fd: int, spec: TaskSpec, slots: int, workers: int) -> None:
+        self._buffer = mmap.mmap(fd, self.size(spec, slots, workers))
+        arrays = {name: self._array(at, shape, dtype) for name, (at, shape, dtype) in _layout(spec, slots, workers)[0].items()}
+        self.action, self.reward = arrays["action"], arrays["reward"]
+        self.terminated, self.truncated, self.success = arrays["terminated"], arrays["truncated"], arrays["success"]
+        self.variation = arrays["variation"]
+        """(N,) int64, of the episode a slot is in or about to begin"""
+        self.chosen = arrays["chosen"]
+        """(N,) bool, the slots RESET and ADVANCE are meant for"""
+        self.progress = arrays["progress"]
+        """(W, 8) float64: what the worker does, in which slot, since when (``time.monotonic``)"""
+        self.obs = {field.name: arrays[f"obs/{field.name}"] for field in spec.observation}
+        """(N, ...) to act on next"""
+        self.closing = {field.name: arrays[f"closing/{field.name}"] for field in spec.observation}
+        """(N, ...) what the last step led to"""
+
+    @staticmethod
+    def size(spec: TaskSpec, slots: int, workers: int) -> int:
+        """Bytes of the file."""
+        return _layout(spec, slots, workers)[1]
+
+    def _array(self, at: int, shape: tuple[int, ...], dtype: str) -> NDArray:
+        return np.frombuffer(self._buffer, dtype, int(np.prod(shape)), at).reshape(shape)
+
+
+def _layout(spec: TaskSpec, slots: int, workers: int) -> tuple[dict[str, tuple[int, tuple[int, ...], str]], int]:
+    """Name -> (offset, shape, dtype), and the total size, both in bytes."""
+    parts = {
+        "progress": ((workers, 8), "float64"),
+        "action": ((slots, spec.action_dim), "float32"),
+        "reward": ((slots,), "float32"),
+        "variation": ((slots,), "int64"),
+        **dict.fromkeys(("terminated", "truncated", "success", "chosen"), ((slots,), "bool")),
+        **{f"{side}/{f.name}": ((slots, *f.shape), f.dtype) for side in ("obs", "closing") for f in spec.observation},
+    }
+    places, at = {}, 0
+    for name, (shape, dtype) in parts.items():
+        places[name] = (at, shape, dtype)
+        at += -(-int(np.prod(shape)) * np.dtype(dtype).itemsize // _ALIGN) * _ALIGN
+    return places, max(at, _ALIGN)
+
+
+def shares(slots: int, workers: int) -> list[slice]:
+    """Which consecutive slots each worker steps: as even as can be."""
+    return [slice(w * slots // workers, (w + 1) * slots // workers) for w in range(workers)]
+
+
+def spec_to_json(spec: TaskSpec) -> str:
+    """One line."""
+    return json.dumps(asdict(spec))
+
+
+def spec_from_json(tree: Mapping) -> TaskSpec:
+    """The inverse of ``spec_to_json`` after ``json.loads``."""
+    fields = tuple(Field(name, tuple(shape), dtype, unit) for name, shape, dtype, unit in tree["observation"])
+    labels = tuple((key, value) for key, value in tree["labels"])
+    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], labels)

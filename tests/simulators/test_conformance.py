@@ -1,0 +1,132 @@
+"""Every simulator that exists is held to the contract: shapes, dtypes, determinism, ends of episodes. New ones are found by discovery."""
+
+import numpy as np
+import pytest
+
+import simulators
+from core.contracts import Simulator
+from simulators.pool import SimulatorPool
+
+_TRIED = {"gym": ("Pendulum-v1",), "metaworld": ("reach-v3", "push-v3", "door-lock-v3", "drawer-open-v3", "window-close-v3")}
+"""Simulators with many or no listed tasks: these stand for all. Others are tried with every task."""
+
+
+def _names():
+    for simulator in simulators.names():
+        marks = [pytest.mark.metaworld] if simulator == "metaworld" else []
+        for task in _TRIED.get(simulator) or simulators._module(simulator).tasks():
+            yield pytest.param(f"{simulator}:{task}", marks=marks)
+
+
+every = pytest.mark.parametrize("name", list(_names()))
+STEPS = 100
+
+
+def _actions(dim, steps=STEPS):
+    return np.random.default_rng(0).uniform(-1, 1, (steps, dim)).astype(np.float32)
+
+
+def _roll(simulator, variation, steps=STEPS):
+    """First observations (steps + 1, O) of an episode, and its rewards (steps,)."""
+    seen, rewards = [simulator.reset(variation)["obs"]], []
+    for action in _actions(simulator.spec.action_dim, steps):
+        step = simulator.step(action)
+        seen.append(step.obs["obs"])
+        rewards.append(step.reward)
+        if step.terminated or step.truncated:
+            break
+    return np.array(seen), np.array(rewards)
+
+
+@every
+def test_the_spec_is_kept(name):
+    simulator = simulators.make(name, 3)
+    assert isinstance(simulator, Simulator)
+    spec = simulator.spec
+    assert spec.task == name
+    assert (spec.observation[0].name, spec.observation[0].dtype) == ("obs", "float32")
+    step = None
+    for observation in (simulator.reset(0), (step := simulator.step(np.zeros(spec.action_dim, np.float32))).obs):
+        assert list(observation) == [field.name for field in spec.observation]
+        for field in spec.observation:
+            assert (observation[field.name].shape, observation[field.name].dtype) == (field.shape, field.dtype)
+    assert [type(value) for value in step[1:]] == [float, bool, bool, bool]
+    simulator.close()
+    simulator.close()
+
+
+@every
+def test_another_process_and_a_used_simulator_see_the_same_bits(name):
+    used = simulators.make(name, 5)
+    _roll(used, 8, steps=20)
+    seen, rewards = _roll(used, 2)
+    with SimulatorPool(name, [5]) as pool:
+        pool.reset([2])
+        elsewhere, rewards_elsewhere = [pool.obs["obs"][0].copy()], []
+        for action in _actions(pool.spec.action_dim)[: len(rewards)]:
+            step = pool.step(action[None])
+            elsewhere.append(step.closing["obs"][0].copy())
+            rewards_elsewhere.append(step.reward[0])
+    np.testing.assert_array_equal(seen, elsewhere)
+    np.testing.assert_array_equal(rewards.astype(np.float32), rewards_elsewhere)
+
+
+@every
+def test_other_seeds_and_variations_differ(name):
+    one, two = simulators.make(name, 0), simulators.make(name, 1)
+    first = one.reset(0)["obs"]
+    # Two episodes may share a goal of the set of 50: several are compared.
+    assert any((one.reset(v)["obs"] != first).any() for v in range(1, 4))
+    assert any((one.reset(v)["obs"] != two.reset(v)["obs"]).any() for v in range(4))
+
+
+@every
+def test_the_horizon_is_exact_and_only_truncates(name):
+    simulator = simulators.make(name, 0, horizon=7)
+    assert simulator.spec.horizon == 7
+    for variation in range(2):
+        simulator.reset(variation)
+        ends = [simulator.step(action)[2:4] for action in _actions(simulator.spec.action_dim, 7)]
+        assert ends == [(False, False)] * 6 + [(False, True)]
+
+
+@every
+def test_what_was_observed_stays(name):
+    """A returned array is not written again: the caller may keep it."""
+    simulator = simulators.make(name, 0)
+    first = simulator.reset(0)
+    before = {field: value.copy() for field, value in first.items()}
+    for action in _actions(simulator.spec.action_dim, 3):
+        simulator.step(action)
+    simulator.reset(1)
+    for field, value in first.items():
+        np.testing.assert_array_equal(value, before[field])
+
+
+@every
+def test_the_global_random_state_is_left_alone(name):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    _roll(simulators.make(name, 0), 1, steps=3)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_the_point_can_reach_its_goal_and_terminate():
+    simulator = simulators.make("dummy:point", 4, terminate_on_success=True)
+    obs = simulator.reset(1)["obs"]
+    for _ in range(50):
+        step = simulator.step(np.clip(10 * (obs[2:] - obs[:2]), -1, 1))
+        obs = step.obs["obs"]
+        if step.terminated:
+            break
+    assert step.success
+    assert (step.terminated, step.truncated) == (True, False)
+    assert -0.1 < step.reward <= 0
+
+
+def test_the_counter_tells_what_it_is():
+    simulator = simulators.make("dummy:counter", 70000)
+    simulator.reset(9)
+    simulator.step(np.array([0.5, -1], np.float32))
+    step = simulator.step(np.array([0.25, 1], np.float32))
+    assert step.obs["obs"].tolist() == [70000 - 65536, 9, 2, 1, 0.25, 1]
+    assert step.reward == 2.0
