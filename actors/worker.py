@@ -3,6 +3,7 @@
 The simulators always work one step ahead: their next step runs in their own processes while the caller's process updates or waits.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -74,6 +75,8 @@ class Report(NamedTuple):
     version: int
     """weights version that acted last"""
     episodes: list[Episode]
+    seconds: float
+    """that the call took"""
 
 
 class ActorWorker:
@@ -109,6 +112,7 @@ class ActorWorker:
         """Finishes ``count`` env steps of every simulator. New weights act from the first action chosen here."""
         if weights is not None:
             self.policy.weights = weights
+        began = time.monotonic()
         episodes: list[Episode] = []
         stored = lost = 0
         for _ in range(count):
@@ -131,7 +135,7 @@ class ActorWorker:
                     self._new_episode(slot)
             self._act()
         self.sink.flush()
-        return Report(count * self.simulators.size, stored, lost, self.pending_version, episodes)
+        return Report(count * self.simulators.size, stored, lost, self.pending_version, episodes, time.monotonic() - began)
 
     def _episode(self, slot: int, success_last: bool) -> Episode:
         return Episode(

@@ -15,7 +15,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,43 +207,6 @@ class Checkpoints:
                 if step != damaged and _verify(self._path(step)):
                     return f"The checkpoint {_folder_name(step)} is intact: pass --step {step}"
         return "There is no other intact checkpoint"
-
-
-class BackgroundWriter:
-    """Saves in a thread, one checkpoint at a time, so that training goes on meanwhile.
-
-    An error of a save is raised by the next call of ``save``, ``wait`` or ``close``.
-    """
-
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        self.checkpoints = checkpoints
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._running: Future[Path] | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a save is going on."""
-        return self._running is not None and not self._running.done()
-
-    def save(self, step: int, components: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> None:
-        """Waits for the running save, then starts this one.
-
-        The trees must be private copies (``treefile.snapshot``): nobody may change them until the save is over.
-        """
-        self.wait()
-        self._running = self._thread.submit(self.checkpoints.save, step, components, meta)
-
-    def wait(self) -> Path | None:
-        """Waits for the running save. Returns its folder, or None if there was none."""
-        running, self._running = self._running, None
-        return running.result() if running else None
-
-    def close(self) -> None:
-        """Waits and ends the thread. May be called twice."""
-        try:
-            self.wait()
-        finally:
-            self._thread.shutdown()
 
 
 def _verify(path: Path) -> dict[str, Any]:

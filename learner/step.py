@@ -6,7 +6,8 @@ uses is decided once and never changes within the run: the two differ in the las
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Step:
         self._fn: Update = torch.compile(update, fullgraph=True, dynamic=False) if self.compiled else update
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._checked = False
 
     def warm_up(self, state: Any, batch: Any, noise: Any) -> None:
         """Starts compiling in the background, on a copy of the state; the batch is only read, and its strides are part of the graph."""
@@ -64,7 +66,18 @@ class Step:
         if self._error is not None:
             raise ConfigError(f"compiling the update failed ({self._error}); use --learner.compile eager") from self._error
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around a series of updates. The first checks its inputs against the graph; later ones leave that out (5 % of an update):
+        state, batch buffer and noise keep their shapes for the life of a learner.
+        """
+        self.wait()
+        if not (self.compiled and self._checked):
+            self._checked = True
+            yield
+            return
+        with torch.compiler.set_stance(skip_guard_eval_unsafe=True):
+            yield
+
     def __call__(self, state: Any, batch: Any, noise: Any) -> dict[str, torch.Tensor]:
-        if self._thread is not None:
-            self.wait()
         return self._fn(state, batch, noise)

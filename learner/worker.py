@@ -1,5 +1,6 @@
 """Learner side: owns the state of one algorithm, draws from replay, updates, publishes versioned weights."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,13 +76,16 @@ class LearnerWorker:
         self.step.wait()
 
     def update(self, count: int) -> dict[str, float]:
-        """``count`` updates. Returns the metrics of the last one."""
+        """``count`` updates. Returns the metrics of the last one, and ``learner/seconds`` of the call."""
+        began = time.monotonic()
         metrics: dict[str, Tensor] = {}
-        for _ in range(count):
-            batch = with_seed_axis(self.source.sample())
-            metrics = self.step(self.state, batch, self.algorithm.noise(self.state, [self.generator]))
+        with self.step.running():
+            for _ in range(count):
+                batch = with_seed_axis(self.source.sample())
+                metrics = self.step(self.state, batch, self.algorithm.noise(self.state, [self.generator]))
         self.updates += count
-        return {f"learner/{name}": float(value[0]) for name, value in metrics.items()}
+        shown = {f"learner/{name}": float(value[0]) for name, value in metrics.items()}
+        return shown | {"learner/seconds": time.monotonic() - began}
 
     def publish(self) -> Weights:
         """A private copy of the policy under the next version number."""

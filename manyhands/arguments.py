@@ -58,11 +58,16 @@ class ResumeArguments(ShowArguments):
 
     step: int | None = None
     """which checkpoint; the newest by default"""
+    force: bool = False
+    """also if the run looks as if it were running on another machine"""
 
 
 @dataclass(frozen=True)
-class EvalArguments(ResumeArguments):
+class EvalArguments(ShowArguments):
     """Deterministic evaluation."""
+
+    step: int | None = None
+    """which checkpoint; the newest by default"""
 
     episodes: int = 50
     """per task"""

@@ -64,11 +64,11 @@ def _doctor(args: list[str]) -> int:
     options = parse(DoctorArguments, args, "doctor")
     from rich.console import Console
 
-    from manyhands.doctor import checks, render, status
+    from manyhands.doctor import checks, exit_status, render
 
     found = checks(options.runs)
     render(Console(), found)
-    return status(found)
+    return exit_status(found)
 
 
 def _presets(args: list[str]) -> int:
@@ -102,7 +102,7 @@ def _resume(args: list[str]) -> int:
     options = parse(ResumeArguments, args, "resume")
     from manyhands.session import resume
 
-    return resume(options.run, options.runs, options.step)
+    return resume(options.run, options.runs, options.step, force=options.force)
 
 
 def _eval(args: list[str]) -> int:

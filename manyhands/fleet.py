@@ -66,7 +66,6 @@ class Fleet:
         self.running: dict[str, Any] = {}
         self.began = time.monotonic()
         self.busy_s = {"actors": 0.0, "learner": 0.0}
-        self._began: dict[str, float] = {}
         self._evaluators: set[str] = set()
         settings, strict = config.actors, config.backend == "inline" or config.lockstep
         self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
@@ -131,20 +130,17 @@ class Fleet:
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
-        self._begin(name, "collect", self.vector_steps, self.shared)
+        self.running[name] = self.backend.call(name, "collect", self.vector_steps, self.shared)
 
     def update(self, count: int) -> None:
-        self._begin("learner", "update", count)
+        self.running["learner"] = self.backend.call("learner", "update", count)
         self.counters.updates += count
 
-    def _begin(self, name: str, method: str, *args: Any) -> None:
-        self._began[name] = time.monotonic()
-        self.running[name] = self.backend.call(name, method, *args)
-
     def busy_shares(self) -> dict[str, float]:
-        """Share of the time since the last question that the learner, and on average an actor, was at work."""
+        """Share of the time since the start that the learner, and the actors (inline together, else on average), were at work."""
         seconds = max(time.monotonic() - self.began, 1e-9)
-        return {"actors": self.busy_s["actors"] / seconds / len(self.actors), "learner": self.busy_s["learner"] / seconds}
+        together = 1 if self.config.backend == "inline" else len(self.actors)
+        return {"actors": self.busy_s["actors"] / seconds / together, "learner": self.busy_s["learner"] / seconds}
 
     def publish(self) -> None:
         """New weights for the next call of every actor."""
@@ -178,8 +174,6 @@ class Fleet:
         for ticket in finished:
             name = ticket.component
             self.running.pop(name, None)
-            if name not in self._evaluators:
-                self.busy_s["learner" if name == "learner" else "actors"] += time.monotonic() - self._began[name]
             try:
                 self._take(self.backend.result(ticket), absorbed)
             except ComponentDied as death:
@@ -190,6 +184,7 @@ class Fleet:
         if isinstance(result, Report):
             self.counters.steps += result.steps
             self.counters.stored += result.stored
+            self.busy_s["actors"] += result.seconds
             self.counters.episodes += len(result.episodes)
             self.counters.lost += result.lost
             self.counters.acting_version = result.version
@@ -198,6 +193,7 @@ class Fleet:
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
         else:
+            self.busy_s["learner"] += result.pop("learner/seconds")
             absorbed.learner.append(result)
 
     def _replace(self, name: str, death: ComponentDied) -> None:

@@ -48,7 +48,7 @@ def train(config: RunConfig, root: Path, console: Console) -> int:
     return _go(config, spec, registry, registry.get(run_id), console, resume=False)
 
 
-def resume(name: str, root: Path, step: int | None) -> int:
+def resume(name: str, root: Path, step: int | None, *, force: bool = False) -> int:
     """Goes on with a run from its newest checkpoint, or the one of ``step``."""
     console = Console()
     registry = Registry(root)
@@ -63,7 +63,7 @@ def resume(name: str, root: Path, step: int | None) -> int:
         checkpoints.load(step)  # damaged ones are refused before anything of the run is touched
     elif step is not None:
         raise ConfigError(f"{row.id} has no checkpoint of step {step}; it has none at all")
-    registry.claim(row.id)
+    registry.claim(row.id, force=force)
     spec = build.task_spec(config)
     return _go(config, spec, registry, row, console, resume=True, step=step)
 

@@ -5,7 +5,7 @@ import numpy as np
 from core.errors import ManyhandsError
 from core.rows import CLOSING, STEP
 from core.types import Chunk
-from replay.layout import Layout
+from replay.layout import Layout, column, undescribe
 
 
 class ChunkError(ManyhandsError):
@@ -78,13 +78,15 @@ def _blocks(dtype: np.dtype, names: list[str]) -> list[np.dtype]:
     """Views of a row in which adjacent columns of one float type are a single one: one test each instead of one per column."""
     blocks: list[tuple[np.dtype, int, int]] = []
     for name in names:
-        kind, at = dtype[name], dtype.fields[name][1]
+        kind, at = column(dtype, name)
         if blocks and blocks[-1][0] == kind.base and blocks[-1][2] == at:
             blocks[-1] = (kind.base, blocks[-1][1], at + kind.itemsize)
         else:
             blocks.append((kind.base, at, at + kind.itemsize))
-    view = {"names": ["x"], "itemsize": dtype.itemsize}
-    return [np.dtype({**view, "formats": [(base, ((stop - at) // base.itemsize,))], "offsets": [at]}) for base, at, stop in blocks]
+    return [
+        undescribe({"names": ["x"], "formats": [[b, [(stop - at) // b.itemsize]]], "offsets": [at], "itemsize": dtype.itemsize})
+        for b, at, stop in blocks
+    ]
 
 
 def _finite(rows: np.ndarray, blocks: list[np.dtype]) -> bool:

@@ -15,18 +15,22 @@ def _keys(rows: NDArray, slots: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows["writer"][slots].astype(np.int64) << 32 | rows["episode"][slots].astype(np.int64)
 
 
-def rows_of(rows: NDArray, slots: NDArray[np.int64], keys: list[int]) -> NDArray[np.int64]:
-    """Positions within ``slots`` of the STEP rows of these episodes. ``rows``: the records of one task."""
+def rows_of(rows: NDArray, kinds: NDArray[np.uint8], slots: NDArray[np.int64], keys: list[int]) -> NDArray[np.int64]:
+    """Positions within ``slots`` of the STEP rows of these episodes. ``rows``, ``kinds``: of one task."""
     wanted = np.isin(_keys(rows, slots), np.array(keys, np.int64))
-    return np.flatnonzero(wanted & (rows["kind"][slots] == STEP))
+    return np.flatnonzero(wanted & (kinds[slots] == STEP))
 
 
 def open_episodes(rows: NDArray, slots: list[NDArray[np.int64]], writer: int | None) -> list[int]:
-    """Keys of the episodes, of one writer or of all, that have STEP rows but no end. ``rows``: (K, ...) records; slots per task."""
+    """Keys of the episodes, of one writer or of all, that have STEP rows but no end.
+
+    Args:
+        rows: (K, ...) records
+        slots: for each task those of its STEP rows
+    """
     started, ended = [], []
-    for records, whole in zip(rows, slots, strict=True):
-        places = whole[records["kind"][whole] == STEP]
-        mine = places if writer is None else places[records["writer"][places] == writer]
+    for records, steps in zip(rows, slots, strict=True):
+        mine = steps if writer is None else steps[records["writer"][steps] == writer]
         keys = _keys(records, mine)
         started.append(keys)
         ended.append(keys[records["terminated"][mine] | records["truncated"][mine]])

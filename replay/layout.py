@@ -17,16 +17,23 @@ LOG = 4096
 PAGE = 4096
 
 
+def column(dtype: np.dtype, name: str) -> tuple[np.dtype, int]:
+    """Type and byte offset of a column of a record."""
+    fields: Any = dtype.fields
+    kind, at = fields[name][:2]
+    return kind, at
+
+
 def describe(dtype: np.dtype) -> dict[str, Any]:
     """A record dtype as JSON-able data, offsets included."""
-    fields = dtype.fields
-    if not fields:
-        raise ConfigError(f"replay rows need a record dtype (core.rows.row_dtype), not {dtype}")
     names = list(dtype.names or ())
+    if not names:
+        raise ConfigError(f"replay rows need a record dtype (core.rows.row_dtype), not {dtype}")
+    kinds = [column(dtype, n)[0] for n in names]
     return {
         "names": names,
-        "formats": [[fields[n][0].base.str, list(fields[n][0].shape)] for n in names],
-        "offsets": [fields[n][1] for n in names],
+        "formats": [[kind.base.str, list(kind.shape)] for kind in kinds],
+        "offsets": [column(dtype, n)[1] for n in names],
         "itemsize": dtype.itemsize,
     }
 
@@ -34,7 +41,8 @@ def describe(dtype: np.dtype) -> dict[str, Any]:
 def undescribe(data: dict[str, Any]) -> np.dtype:
     """The inverse of ``describe``."""
     formats = [(base, tuple(shape)) for base, shape in data["formats"]]
-    return np.dtype({**data, "formats": formats})
+    parts: Any = {**data, "formats": formats}
+    return np.dtype(parts)
 
 
 def _up(value: int, to: int) -> int:
@@ -106,9 +114,14 @@ class Layout:
         return self.copies_at + 2 * self.copy_words
 
     @property
+    def kinds_at(self) -> int:
+        """Byte of the file at which the kinds begin: one byte per row, dense, so that rejecting a drawn row costs no cache miss."""
+        return _up(HEADER_BYTES + 8 * self.control_words, PAGE)
+
+    @property
     def rows_at(self) -> int:
         """Byte of the file at which the rows begin."""
-        return _up(HEADER_BYTES + 8 * self.control_words, PAGE)
+        return _up(self.kinds_at + self.tasks * self.stride, PAGE)
 
     @property
     def total_bytes(self) -> int:

@@ -18,7 +18,7 @@ from core.rows import DISCARDED, STEP
 from core.types import Chunk
 from replay.control import CARRIED_OUT, LOGGED, OWNER_PID, OWNER_START, Control, State
 from replay.episodes import episode_key, open_episodes, rows_of
-from replay.layout import HEADER_BYTES, Layout, describe
+from replay.layout import HEADER_BYTES, Layout, column, describe
 from replay.memory import SHM, check_fits, lock_writer, start_time
 
 Run = tuple[int, int, int]
@@ -42,8 +42,11 @@ class Ring:
         shape = (layout.tasks, layout.stride)
         self.rows: NDArray = np.ndarray(shape, layout.dtype, view, layout.rows_at)
         """(K, capacity + mirror) records"""
+        self.kinds: NDArray[np.uint8] = np.ndarray(shape, np.uint8, view, layout.kinds_at)
+        """(K, capacity + mirror) kind of each row, the one that decides about drawing; the mirror's part is not used"""
         self.bytes: NDArray[np.uint8] = np.ndarray((*shape, layout.row_bytes), np.uint8, view, layout.rows_at)
         """(K, capacity + mirror, row bytes): the same memory"""
+        self._kind_at = column(layout.dtype, "kind")[1]
         self._discarded: set[int] = set()
 
     @classmethod
@@ -131,16 +134,14 @@ class Ring:
 
     def recount(self) -> None:
         """Sets the count of live transitions from the rows themselves."""
-        live = {
-            2 * self.layout.tasks + k: int(np.count_nonzero(self.rows["kind"][k][self.whole(k)] == STEP)) for k in range(self.layout.tasks)
-        }
+        live = {2 * self.layout.tasks + k: len(self.steps(k)) for k in range(self.layout.tasks)}
         self.control.commit(live)
 
     def close(self) -> None:
         """Detaches. Views and tensors that are still around keep the mapping alive, not the locks."""
         if self._file < 0:
             return
-        del self.rows, self.bytes
+        del self.rows, self.bytes, self.kinds
         with contextlib.suppress(BufferError):  # a sampler's views: unmapped when the last one goes
             self.control.release()
             self._map.close()
@@ -193,7 +194,7 @@ class Ring:
             source["kind"][:-1] = DISCARDED
         peek, first = self.control.peek, self.control.peek(task)
         reserved = self.control.reserve(task, first + n)
-        kinds = self.rows["kind"][task]
+        kinds = self.kinds[task]
         lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self._spans(max(first, reserved, capacity), first + n))
         self.copy_in(task, first, np.ndarray((n, self.layout.row_bytes), np.uint8, np.ascontiguousarray(source)))
         fresh = 0 if source is not chunk.rows else n - 1
@@ -215,6 +216,7 @@ class Ring:
         target, done = self.bytes[task], 0
         for a, b in self._spans(first, first + len(rows)):
             target[a:b] = rows[done : done + b - a]
+            self.kinds[task, a:b] = rows[done : done + b - a, self._kind_at]
             done += b - a
             if a < self.layout.mirror:
                 target[self.layout.capacity :] = target[: self.layout.mirror]
@@ -251,13 +253,18 @@ class Ring:
         low, rows = self.low(task), self.control.peek(task)
         return np.arange(low, max(low, rows)) % self.layout.capacity
 
+    def steps(self, task: int) -> NDArray[np.int64]:
+        """Those of ``whole`` that can be drawn."""
+        slots = self.whole(task)
+        return slots[self.kinds[task][slots] == STEP]
+
     def discard_episode(self, writer: int, episode: int) -> list[Run]:
         """Withdraws an episode from the draw, also rows of it that arrive later. Returns the runs of rows marked now."""
         return self._discard([episode_key(writer, episode)])
 
     def discard_open(self, writer: int | None = None) -> list[Run]:
         """Withdraws the episodes, of one writer or of all, of which no row is terminated or truncated. Returns the runs marked."""
-        return self._discard(open_episodes(self.rows, [self.whole(k) for k in range(self.layout.tasks)], writer))
+        return self._discard(open_episodes(self.rows, [self.steps(k) for k in range(self.layout.tasks)], writer))
 
     def _discard(self, keys: list[int]) -> list[Run]:
         """Remembers first, then marks: a writer that dies in between is completed by ``recover``."""
@@ -275,7 +282,7 @@ class Ring:
         runs: list[Run] = []
         for task in range(self.layout.tasks if keys else 0):
             slots = self.whole(task)
-            hits = rows_of(self.rows[task], slots, keys)
+            hits = rows_of(self.rows[task], self.kinds[task], slots, keys)
             if not len(hits):
                 continue
             self.mark(task, slots[hits])
@@ -285,7 +292,8 @@ class Ring:
         return runs
 
     def mark(self, task: int, slots: NDArray[np.int64]) -> None:
-        """Sets DISCARDED on slots, in the mirror too."""
-        kinds = self.rows["kind"][task]
-        kinds[slots] = DISCARDED
-        kinds[self.layout.capacity :] = kinds[: self.layout.mirror]
+        """Sets DISCARDED on slots, in the mirror too. What decides comes last: an interrupted mark is seen as none, and made again."""
+        column = self.rows["kind"][task]
+        column[slots] = DISCARDED
+        column[self.layout.capacity :] = column[: self.layout.mirror]
+        self.kinds[task][slots] = DISCARDED

@@ -43,19 +43,25 @@ class Sampler:
         self._tasks = np.array(tasks, np.int64)
         self._rng = np.random.Generator(np.random.SFC64(seed))
         self.windows = Windows(layout.dtype, len(tasks), plan, pin=pin)
-        self._source, self._kind_source = _sources(ring, plan.n_step + 1)
+        self._source, self._all_kinds = _sources(ring, plan.n_step + 1, self.windows.words)
         self._scratch(len(tasks), plan.batch_size)
         self._seen = -1
+        self._mended: NDArray[np.int64] | None = None
         self._guard = layout.capacity // GUARD
 
     def _scratch(self, K: int, B: int) -> None:
         """Every array that a draw needs."""
         self._uniform = np.empty((K, B))
-        self._row, self._index, self._wrapped = (np.empty((K, B), np.int64) for _ in range(3))
-        self._index_flat = torch.from_numpy(self._index.reshape(-1))
-        self._kinds = torch.empty(K * B, dtype=torch.uint8)
-        self._kinds_flat = self._kinds.numpy()
-        self._base = (self._tasks * self._ring.layout.stride)[:, None]
+        small = self._ring.kinds.size < 2**31
+        self._integer = np.int32 if small else np.int64
+        self._index, self._wrapped = np.empty((K, B), self._integer), np.empty((K, B), self._integer)
+        unsigned = np.uint32 if small else np.uint64
+        self._unsigned, self._wrapped_unsigned = self._index.view(unsigned), self._wrapped.view(unsigned)
+        self._index_flat = self._index.reshape(-1)
+        self._places = torch.from_numpy(self._index_flat)
+        self._rejected = torch.empty(K * B, dtype=torch.uint8)
+        self._rejected_bool = self._rejected.numpy().view(bool)
+        self._base = (self._tasks * self._ring.layout.stride).astype(self._integer)[:, None]
         self._low, self._span = np.zeros((K, 1), np.int64), np.zeros((K, 1), np.int64)
 
     def ready(self) -> bool:
@@ -74,8 +80,8 @@ class Sampler:
         """
         self._look()
         self._draw()
-        torch.index_select(self._source, 0, self._index_flat, out=self.windows.gathered)
-        if (self._ring.control.reserved[self._tasks] > self._limit).any():
+        torch.index_select(self._source, 0, self._places, out=self.windows.gathered)
+        if np.count_nonzero(self._ring.control.reserved[self._tasks] > self._limit):
             self._mend()
         return self.windows.fold()
 
@@ -85,7 +91,11 @@ class Sampler:
 
     def drawn(self) -> NDArray[np.int64]:
         """(K, B) row numbers of the last batch."""
-        return self._row.copy()
+        return self._rows() if self._mended is None else self._mended
+
+    def _rows(self) -> NDArray[np.int64]:
+        """(K, B) row numbers, from where the rows lie: a ring holds each place once between its bounds."""
+        return self._low + (self._index - self._base - self._first) % self._ring.layout.capacity
 
     def _look(self) -> None:
         """Takes the bounds of the draw: rows committed now, less those that are about to be overwritten."""
@@ -95,42 +105,41 @@ class Sampler:
         self._seen, state = self._ring.control.read()
         low = np.maximum(self._ring.control.reserved[self._tasks] - capacity, 0)
         low[low > 0] += self._guard
-        self._low[:, 0] = low
-        self._span[:, 0] = state.rows[self._tasks] - low
-        if (self._span <= 0).any() or (state.live[self._tasks] <= 0).any():
+        span = state.rows[self._tasks] - low
+        empty = (span <= 0) | (state.live[self._tasks] <= 0)
+        if empty.any():
             self._seen = -1
-            raise self._nothing(np.flatnonzero((self._span[:, 0] <= 0) | (state.live[self._tasks] <= 0)))
-        self._limit = low + capacity
-        self._shift = self._low // capacity * capacity
+            raise self._nothing(np.flatnonzero(empty))
+        self._low, self._span, self._limit = low[:, None], span[:, None], low + capacity
+        self._first = (self._low % capacity).astype(self._integer)
+        self._wraps = bool((self._first + self._span > capacity).any())
+        self._origin = self._base if self._wraps else self._base + self._first
 
     def _draw(self) -> None:
-        """Row numbers, their places in the flat row table, and redraws until every row is a STEP."""
+        """Offsets into the bounds, from them places in the flat row table, and redraws until every row is a STEP."""
+        index, self._mended = self._index, None
         np.multiply(self._rng.random(out=self._uniform), self._span, out=self._uniform)
-        np.copyto(self._row, self._uniform, casting="unsafe")
-        self._row += self._low
-        self._place(self._row, self._shift, self._base, self._index, self._wrapped)
-        # Besides being the test, this pulls the line of each row towards the cache with many misses in flight; the gather has one.
-        torch.index_select(self._kind_source, 0, self._index_flat, out=self._kinds)
-        if self._kinds_flat.any():
-            self._redraw(np.flatnonzero(self._kinds_flat))
-
-    def _place(self, row: NDArray, shift: NDArray, base: NDArray, index: NDArray, wrapped: NDArray) -> None:
-        """index = base + row % capacity, without the division: as unsigned numbers, min(x, x - capacity) is x until x reaches capacity."""
-        np.subtract(row, shift, out=index)
-        np.subtract(index, self._ring.layout.capacity, out=wrapped)
-        unsigned = index.view(np.uint64)
-        np.minimum(unsigned, wrapped.view(np.uint64), out=unsigned)
-        index += base
+        np.copyto(index, self._uniform, casting="unsafe")
+        if self._wraps:
+            # x % capacity without a division: as unsigned numbers, min(x, x - capacity) is x until x reaches capacity.
+            index += self._first
+            np.subtract(index, self._ring.layout.capacity, out=self._wrapped)
+            np.minimum(self._unsigned, self._wrapped_unsigned, out=self._unsigned)
+            index += self._base
+        else:
+            index += self._origin
+        torch.index_select(self._all_kinds, 0, self._places, out=self._rejected)
+        if np.count_nonzero(self._rejected_bool):
+            self._redraw(np.flatnonzero(self._rejected_bool))
 
     def _redraw(self, bad: NDArray[np.int64]) -> None:
         """New rows for flat positions ``bad``: closing and discarded rows are rejected, which leaves the draw uniform over the rest."""
-        rows, index, kinds = self._row.reshape(-1), self._index.reshape(-1), self._kind_source.numpy()
+        span, first, base, kinds = self._span[:, 0], self._first[:, 0], self._base[:, 0], self._all_kinds.numpy()
         for _ in range(REDRAWS):
             k = bad // self._plan.batch_size
-            row = (self._rng.random(len(bad)) * self._span[k, 0]).astype(np.int64) + self._low[k, 0]
-            place = np.empty_like(row)
-            self._place(row, self._shift[k, 0], self._base[k, 0], place, np.empty_like(row))
-            rows[bad], index[bad] = row, place
+            offset = (self._rng.random(len(bad)) * span[k]).astype(np.int64)
+            place = (offset + first[k]) % self._ring.layout.capacity + base[k]
+            self._index_flat[bad] = place
             bad = bad[kinds[place] != STEP]
             if not len(bad):
                 return
@@ -138,29 +147,32 @@ class Sampler:
 
     def _enumerate(self, bad: NDArray[np.int64]) -> None:
         """The same draw where nearly everything is rejected: from the list of what is left."""
-        capacity, kinds = self._ring.layout.capacity, self._kind_source.numpy()
+        capacity, kinds = self._ring.layout.capacity, self._all_kinds.numpy()
         for k in np.unique(bad // self._plan.batch_size):
             places = bad[bad // self._plan.batch_size == k]
             rows = self._low[k, 0] + np.arange(self._span[k, 0])
             rows = rows[kinds[self._base[k, 0] + rows % capacity] == STEP]
             if not len(rows):
                 raise self._nothing(np.array([k]))
-            chosen = rows[self._rng.integers(len(rows), size=len(places))]
-            self._row.reshape(-1)[places] = chosen
-            self._index.reshape(-1)[places] = self._base[k, 0] + chosen % capacity
+            chosen = rows[(self._rng.random(len(places)) * len(rows)).astype(np.int64)]
+            self._index_flat[places] = self._base[k, 0] + chosen % capacity
 
     def _mend(self) -> None:
         """Replaces rows that the writer began to overwrite while they were copied."""
-        capacity, B = self._ring.layout.capacity, self._plan.batch_size
+        capacity, drawn = self._ring.layout.capacity, self._rows()
+        self._mended = drawn  # a place does not tell the lap any more once the bounds have moved
         for _ in range(TORN_ROUNDS):
-            torn = np.flatnonzero(self._row < (self._ring.control.reserved[self._tasks] - capacity)[:, None])
+            oldest = (self._ring.control.reserved[self._tasks] - capacity)[:, None]
+            torn = np.flatnonzero(drawn < oldest)
             if not len(torn):
                 return
+            self._seen = -1  # reserved may have moved without a commit
             self._look()
             self._redraw(torn)
+            drawn.reshape(-1)[torn] = self._rows().reshape(-1)[torn]
             where = torch.from_numpy(torn)
-            self.windows.gathered[where] = self._source.index_select(0, self._index_flat[where])
-        raise ManyhandsError(f"replay overwrites rows faster than {B} of {capacity} per task can be copied; fix: a larger replay capacity")
+            self.windows.gathered[where] = self._source.index_select(0, self._places[where])
+        raise ManyhandsError(f"replay rows are overwritten faster than they can be copied; fix: a replay capacity larger than {capacity}")
 
     def _nothing(self, positions: NDArray[np.int64]) -> EmptyReplayError:
         tasks = ", ".join(str(t) for t in self._tasks[positions])
@@ -182,12 +194,10 @@ class Sampler:
         self._rng.bit_generator.state = {"bit_generator": kind, "state": {"state": words}, "has_uint32": 0, "uinteger": 0}
 
 
-def _sources(ring: Ring, window: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ring as overlapping windows (windows, words of one) and as one kind per row: views of the shared memory."""
-    layout = ring.layout
+def _sources(ring: Ring, rows: int, words: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ring as overlapping windows (places, words of one), and the kinds: views of the shared memory. A window spans ``rows``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch dislikes the read-only map; nothing here writes to it
-        flat = torch.from_numpy(ring.bytes.reshape(-1))
-    total, words = layout.tasks * layout.stride, layout.row_bytes // 4
-    windows = flat.view(torch.float32).as_strided((total - window + 1, window * words), (words, 1))
-    return windows, flat.as_strided((total,), (layout.row_bytes,), layout.dtype.fields["kind"][1])
+        flat, kinds = torch.from_numpy(ring.bytes.reshape(-1)).view(torch.float32), torch.from_numpy(ring.kinds.reshape(-1))
+    stride = ring.layout.row_bytes // 4
+    return flat.as_strided((ring.layout.tasks * ring.layout.stride - rows + 1, words), (stride, 1)), kinds

@@ -22,7 +22,7 @@ Segment = dict[str, Any]
 
 def write_segment(folder: Path, task: int, start: int, rows: NDArray[np.uint8]) -> Segment:
     """Writes rows (n, row bytes) that begin at row ``start``, durably: a name that exists is complete."""
-    data = memoryview(rows).cast("B")
+    data = rows.data.cast("B")
     digest = hashlib.sha256(data).hexdigest()
     name = f"t{task:04d}-{start:012d}-{start + len(rows):012d}-{digest[:12]}.rows"
     target = folder / FOLDER / name

@@ -35,7 +35,7 @@ def mlp(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
     layers = len(params) // 2
     for i in range(layers):
         weight, bias = params[f"w{i}"], params[f"b{i}"]
-        x = torch.baddbmm(bias, x, weight) if weight.dim() == 3 else torch.addmm(bias[0], x, weight)
+        x = x @ weight + bias
         if i < layers - 1:
             x = F.relu(x)
     return x

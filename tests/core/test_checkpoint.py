@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core import checkpoint, treefile
-from core.checkpoint import BackgroundWriter, Checkpoints
+from core.checkpoint import Checkpoints
 from core.errors import CheckpointError, ConfigError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -295,48 +295,6 @@ def test_kill_9_at_random_moments(tmp_path):
             assert loaded.meta == {"step": step}
             assert loaded.components["b"] == {"step": step}
             assert (loaded.components["a"]["x"] == step).all()
-
-
-def test_background_writer_saves_one_at_a_time(tmp_path, monkeypatch):
-    checkpoints = Checkpoints(tmp_path, keep_last=5)
-    gate, entered, running = threading.Event(), threading.Event(), []
-    original = Checkpoints.save
-
-    def slow(self, *args):
-        running.append(threading.current_thread().name)
-        assert len(running) == 1
-        entered.set()
-        assert gate.wait(10)
-        path = original(self, *args)
-        running.pop()
-        return path
-
-    monkeypatch.setattr(Checkpoints, "save", slow)
-    writer = BackgroundWriter(checkpoints)
-    assert writer.wait() is None
-    writer.save(1, {"a": tree(1)})
-    assert entered.wait(10)
-    assert writer.busy
-    assert running == ["checkpoint_0"]
-    gate.set()
-    writer.save(2, {"a": tree(2)})
-    assert writer.wait() == tmp_path / "step_000000002"
-    assert not writer.busy
-    writer.close()
-    writer.close()
-    assert checkpoints.steps() == [1, 2]
-
-
-def test_background_writer_hands_its_error_on_once(tmp_path):
-    writer = BackgroundWriter(Checkpoints(tmp_path))
-    writer.save(1, {"a": {"x": object()}})
-    with pytest.raises(CheckpointError, match="object at /x"):
-        writer.save(2, {"a": {"x": 1}})
-    writer.save(3, {"a": {"x": 1}})
-    writer.save(4, {"a": {"x": object()}})
-    with pytest.raises(CheckpointError, match="object at /x"):
-        writer.close()
-    assert Checkpoints(tmp_path).steps() == [3]
 
 
 def test_no_import_of_torch():

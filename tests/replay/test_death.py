@@ -169,7 +169,7 @@ def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch):
             records = sampler.windows.records
             assert (batch.obs.numpy() == value[..., None]).all()
             assert (records["reward"][:, :, 0] == value).all()
-            assert (records["obs"][:, :, 1] == content(0, sampler.drawn() + 1)[..., None]).all()
+            assert (sampler.windows.observations[:, :, 1] == content(0, sampler.drawn() + 1)[..., None]).all()
             assert (sampler.columns("kind") == STEP).all()
             draws += 1
         assert writer.exitcode == 0
