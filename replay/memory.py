@@ -26,6 +26,8 @@ def required_bytes(dtype: np.dtype, tasks: int, capacity: int, writers: int, win
 
 def check_fits(need: int, directory: Path = SHM) -> None:
     """Raises ConfigError, with the numbers and the fix, where ``need`` bytes do not fit into ``directory`` or into memory."""
+    if not Path(directory).is_dir():
+        raise ConfigError(f"replay directory {directory} does not exist; fix: /dev/shm, or make it")
     disk = os.statvfs(directory)
     free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if need > free:
@@ -70,6 +72,14 @@ def sweep(directory: Path = SHM) -> list[Path]:
         finally:
             os.close(file)
     return removed
+
+
+def nameless(directory: Path) -> int:
+    """An open file without a name until it is complete: a kill on the way leaks nothing, and nobody can attach half a ring."""
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot make a ring in {directory}: {error.strerror}; fix: a writable folder of shared memory") from error
 
 
 def lock_writer(file: int, name: str) -> None:

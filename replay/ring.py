@@ -19,7 +19,7 @@ from core.types import Chunk
 from replay.control import CARRIED_OUT, LOGGED, OWNER_PID, OWNER_START, Control, State
 from replay.episodes import episode_key, open_episodes, rows_of
 from replay.layout import HEADER_BYTES, Layout, column, describe
-from replay.memory import SHM, check_fits, lock_writer, start_time
+from replay.memory import SHM, check_fits, lock_writer, nameless, start_time
 
 Run = tuple[int, int, int]
 """(task, first row, one past the last row)"""
@@ -73,8 +73,7 @@ class Ring:
         layout = Layout(run_id, tasks, capacity, writers, window, describe(dtype))
         head, directory = layout.encode(), Path(directory)
         check_fits(layout.total_bytes, directory)
-        # Without a name until it is complete: a kill on the way leaks nothing, and nobody can attach half a ring.
-        file = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = nameless(directory)
         try:
             fcntl.flock(file, fcntl.LOCK_SH)
             lock_writer(file, run_id)

@@ -22,8 +22,8 @@ class Windows:
         self._row_words = dtype.itemsize // 4
         self.words = n * self._row_words + column(dtype, "action")[1] // 4
         """of one window: n rows, then the observation of the one that ends it"""
-        self.buffer = torch.zeros(N * self.words + (N if n == 1 else N * (2 + self._obs_dim)), dtype=torch.float32, pin_memory=pin)
-        """All words of a batch, float32: windows, bootstrap, and with n > 1 reward and next observation"""
+        self.buffer = torch.zeros(N * self.words + (N if n == 1 else 2 * N), dtype=torch.float32, pin_memory=pin)
+        """All words of a batch, float32: windows, bootstrap, and with n > 1 reward"""
         self.gathered = self.buffer[: N * self.words].view(N, self.words)
         """(N, words of a window): where the gather writes"""
         strides = (4 * self.words * plan.batch_size, 4 * self.words, dtype.itemsize)
@@ -39,7 +39,7 @@ class Windows:
         self._bootstrap.fill(plan.gamma)
         self._plain = True
         if n > 1:
-            self._reward, self._next_obs = self.batch.reward.numpy(), self.batch.next_obs.numpy()
+            self._prepare_n_step(raw, strides)
 
     def views(self, buffer: torch.Tensor) -> Batch:
         """The batch within ``buffer`` or within a copy of it on any device. Only views: made once, they follow each draw."""
@@ -54,11 +54,10 @@ class Windows:
         def tail(width: int, at: int) -> torch.Tensor:
             return buffer.as_strided((K, B, width), (B * width, width, 1), end + at * K * B)
 
-        obs, action = part("obs", self._obs_dim, 0), part("action", self._action_dim, 0)
+        obs, action, next_obs = part("obs", self._obs_dim, 0), part("action", self._action_dim, 0), part("obs", self._obs_dim, n)
         bootstrap = tail(1, 0).squeeze(-1)
-        if n == 1:
-            return Batch(obs, action, part("reward", 1, 0).squeeze(-1), part("obs", self._obs_dim, 1), bootstrap)
-        return Batch(obs, action, tail(1, 1).squeeze(-1), tail(self._obs_dim, 2), bootstrap)
+        reward = part("reward", 1, 0) if n == 1 else tail(1, 1)
+        return Batch(obs, action, reward.squeeze(-1), next_obs, bootstrap)
 
     def fold(self) -> Batch:
         """Fills what is not a view of the gathered rows."""
@@ -79,26 +78,50 @@ class Windows:
             self._bootstrap.fill(self._plan.gamma)
             self._plain = True
 
+    def _prepare_n_step(self, raw: NDArray, strides: tuple[int, ...]) -> None:
+        """Flat views (N = K * B) and scratch. The four flag bytes of a row are read as one number."""
+        n, N, dtype = self._plan.n_step, self._shape[0] * self._shape[1], self._dtype
+        self._rows = self.records.reshape(N, n)
+        self._obs = self.observations.reshape(N, n + 1, -1)
+        self._flat_reward, self._flat_bootstrap = self.batch.reward.numpy().reshape(N), self._bootstrap.reshape(N)
+        self._flags = np.ndarray((N, n), np.uint32, raw.data, column(dtype, "terminated")[1], strides[1:])
+        self._ends = np.stack([_flags(dtype, terminated=True, truncated=k < n - 1, kind=255 * (k > 0)) for k in range(n)])
+        self._found, self._gained = np.empty((N, n), np.uint32), np.empty((N, n), np.float32)
+        self._discounts = np.power(self._plan.gamma, np.arange(n + 1)).astype(np.float32)
+
     def _n_step(self) -> None:
-        """Folds rewards until the episode ends, the chunk closes or n steps are full.
+        """First as if every window went its n steps; then those few again in which an episode ends or a chunk closes."""
+        n = self._plan.n_step
+        np.copyto(self._gained, self._rows["reward"])
+        np.dot(self._gained, self._discounts[:n], out=self._flat_reward)
+        self._bootstrap.fill(self._discounts[n])
+        np.bitwise_and(self._flags, self._ends, out=self._found)
+        shorter = np.flatnonzero(self._found.any(1))
+        if len(shorter):
+            self._fold_shorter(shorter)
+
+    def _fold_shorter(self, at: NDArray[np.int64]) -> None:
+        """Folds rewards until the episode ends, the chunk closes or n steps are full, for the windows ``at``.
 
         What lies behind a closing row belongs to something else and may even be written at this moment: it is selected away, never
         multiplied by zero.
         """
-        n, gamma, rows = self._plan.n_step, self._plan.gamma, self.records
+        n, rows = self._plan.n_step, self._rows[at]
         stop = rows["terminated"] | rows["truncated"]
-        stop[..., :-1] |= rows["kind"][..., 1:] != STEP  # the last one of a window needs no stop
-        going = np.ones(self._shape, bool)
-        steps = np.ones(self._shape, np.int64)
-        terminated = rows["terminated"][..., 0].copy()
-        self._reward[...] = rows["reward"][..., 0]
-        for k in range(1, n):
-            going &= ~stop[..., k - 1]
-            gained = np.where(going, rows["reward"][..., k], np.float32(0))
-            self._reward += np.float32(gamma**k) * gained
-            terminated |= going & rows["terminated"][..., k]
-            steps += going
-        discounts = np.power(gamma, np.arange(n + 1)).astype(np.float32)
-        np.multiply(discounts[steps], ~terminated, out=self._bootstrap)
-        K, B = self._shape
-        self._next_obs[...] = self.observations[np.arange(K)[:, None], np.arange(B), steps]
+        stop[:, :-1] |= rows["kind"][:, 1:] != STEP
+        going = np.ones((len(at), n), bool)
+        np.logical_and.accumulate(~stop[:, :-1], axis=1, out=going[:, 1:])
+        steps = going.sum(1)
+        self._flat_reward[at] = np.where(going, rows["reward"] * self._discounts[:n], np.float32(0)).sum(1)
+        terminated = (going & rows["terminated"]).any(1)
+        self._flat_bootstrap[at] = np.where(terminated, np.float32(0), self._discounts[steps])
+        self._obs[at, n] = self._obs[at, steps]
+
+
+def _flags(dtype: np.dtype, **columns: int) -> np.uint32:
+    """The flag bytes of a row in which these columns have these values, as one number."""
+    row = np.zeros(1, dtype)
+    for name, value in columns.items():
+        row[name] = value
+    at = column(dtype, "terminated")[1]
+    return row.view(np.uint8)[at : at + 4].view(np.uint32)[0]
