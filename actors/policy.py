@@ -17,10 +17,9 @@ class Policy:
         random_steps: env steps at the start that draw actions uniformly from [-1, 1] instead.
     """
 
-    def __init__(
-        self, algorithm: Algorithm, weights: Weights, generator: np.random.Generator, *, action_dim: int, random_steps: int, task: int
-    ) -> None:
-        self.algorithm, self.weights, self.generator, self.task = algorithm, weights, generator, task
+    def __init__(self, algorithm: Algorithm, generator: np.random.Generator, *, action_dim: int, random_steps: int, task: int) -> None:
+        self.algorithm, self.generator, self.task = algorithm, generator, task
+        self.weights = Weights(0, {})
         self.action_dim, self.random_steps_left = action_dim, random_steps
 
     @property

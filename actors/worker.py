@@ -14,7 +14,7 @@ from actors.policy import Policy
 from actors.recorder import EPISODES_PER_INCARNATION, Recorder
 from core.contracts import ChunkSink, SteppedSimulators
 from core.errors import ConfigError
-from core.types import Weights
+from core.types import TaskSpec, Weights
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,23 @@ class ActorWorker:
     """See the module.
 
     Args:
-        simulators: N simulators of one task (``simulators.pool``); this actor owns and closes them.
+        simulators: N simulators of one task (``simulators.pool``), perhaps still being made; this actor owns and closes them.
         sink: where chunks go.
     """
 
-    def __init__(self, policy: Policy, simulators: SteppedSimulators, sink: ChunkSink, recorder: Recorder) -> None:
+    def __init__(self, spec: TaskSpec, policy: Policy, simulators: SteppedSimulators, sink: ChunkSink, recorder: Recorder) -> None:
         self.policy, self.simulators, self.sink, self.recorder = policy, simulators, sink, recorder
-        N, horizon, A = simulators.size, simulators.spec.horizon, simulators.spec.action_dim
+        N, horizon, A = simulators.size, spec.horizon, spec.action_dim
         self.history = np.zeros((N, horizon, A), np.float32)
         self.returns = np.zeros(N)
         self.success_any = np.zeros(N, bool)
-        first = recorder.incarnation * EPISODES_PER_INCARNATION  # a restarted actor meets other variations than its predecessor did
-        self.simulators.reset([first] * N)
+
+    def begin(self, weights: Weights) -> None:
+        """Sets the simulators going: once, unless a saved state is loaded instead."""
+        self.policy.weights = weights
+        self.simulators.ready()
+        first = self.recorder.incarnation * EPISODES_PER_INCARNATION  # a restarted actor meets other variations than its predecessor did
+        self.simulators.reset([first] * self.simulators.size)
         self._act()
 
     def _act(self) -> None:
@@ -163,7 +168,7 @@ class ActorWorker:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.simulators.recv()  # the step that the constructor set going
+        self.simulators.ready()
         self.policy.load_state_dict(state["policy"])
         self.recorder.load_state_dict(state["recorder"])
         for name in ("history", "returns", "success_any"):

@@ -88,12 +88,11 @@ class ChunkSink(Protocol):
 class BatchSource(Protocol):
     """Where a learner draws from."""
 
-    def sample(self) -> Batch:
-        """The next batch, in reused memory: valid until the next call."""
-        ...
+    batch: Batch
+    """(K, B, ...) views of the one buffer that every draw fills; finite, if meaningless, before the first"""
 
-    def example(self) -> Batch:
-        """A batch of the right shapes and strides with arbitrary finite content, before there is data."""
+    def sample(self) -> Batch:
+        """Draws the next batch into ``batch`` and returns it."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -139,6 +138,10 @@ class SteppedSimulators(Protocol):
     size: int
     variations: NDArray
     obs: Mapping[str, NDArray]
+
+    def ready(self) -> None:
+        """Waits until all simulators are made."""
+        ...
 
     def reset(self, variations: Sequence[int]) -> None: ...
 

@@ -12,7 +12,7 @@ from core.contracts import Algorithm, BatchSource
 from core.errors import CheckpointError, ConfigError
 from core.seeding import SeedTree
 from core.tree import map_tree, named_leaves
-from core.types import Batch, Weights
+from core.types import Weights
 from learner.precision import Precision, probe, set_path
 from learner.step import Step
 
@@ -48,6 +48,7 @@ class LearnerWorker:
         self.threads = config.threads or torch.get_num_threads()
         torch.set_num_threads(self.threads)
         self.precision = self._choose_precision(config)
+        self.batch = map_tree(lambda leaf: leaf[None], source.batch)  # (K, B, ...) -> (S = 1, K, B, ...), views into the reused buffer
         self.state = algorithm.init([seeds.child("init").integer()])
         self.generator = torch.Generator().manual_seed(seeds.child("noise").integer())
         self.updates, self.version = 0, 0
@@ -67,7 +68,7 @@ class LearnerWorker:
     def compile(self) -> None:
         """Begins to compile in the background, on made-up data of the real shapes."""
         generator = torch.Generator().manual_seed(0)
-        self.step.warm_up(self.state, with_seed_axis(self.source.example()), self.algorithm.noise(self.state, [generator]))
+        self.step.warm_up(self.state, self.batch, self.algorithm.noise(self.state, [generator]))
 
     def compiling(self) -> bool:
         return self.step.compiling()
@@ -81,8 +82,8 @@ class LearnerWorker:
         metrics: dict[str, Tensor] = {}
         with self.step.running():
             for _ in range(count):
-                batch = with_seed_axis(self.source.sample())
-                metrics = self.step(self.state, batch, self.algorithm.noise(self.state, [self.generator]))
+                self.source.sample()
+                metrics = self.step(self.state, self.batch, self.algorithm.noise(self.state, [self.generator]))
         self.updates += count
         shown = {f"learner/{name}": float(value[0]) for name, value in metrics.items()}
         return shown | {"learner/seconds": time.monotonic() - began}
@@ -117,7 +118,3 @@ class LearnerWorker:
         self.updates, self.version = state["updates"], state["version"]
         self.source.load_state_dict(state["source"])
 
-
-def with_seed_axis(batch: Batch) -> Batch:
-    """(K, B, ...) -> (1, K, B, ...), as views."""
-    return map_tree(lambda leaf: leaf[None], batch)

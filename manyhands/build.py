@@ -13,7 +13,7 @@ from core.contracts import Algorithm, ChunkSink
 from core.errors import ConfigError
 from core.rows import row_dtype
 from core.seeding import SeedTree
-from core.types import TaskSpec, Weights
+from core.types import TaskSpec
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import Evaluator
@@ -74,7 +74,7 @@ def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
     return worker
 
 
-def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, weights: Weights, index: int, incarnation: int, logs: Path) -> ActorWorker:
+def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:
     """Actor ``index`` steps task ``index % K``; its simulators' seeds depend on the task and on its place among the task's actors."""
     settings, task = config.actors, index % len(config.tasks)
     tree = seeds(config).child("task", task).child("actor", index // len(config.tasks))
@@ -86,10 +86,10 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, weights: Weights, 
         step_timeout_s=settings.step_timeout_s,
         reset_timeout_s=settings.reset_timeout_s,
         log_dir=logs / f"actor-{index}",
+        wait=False,
     )
     policy = Policy(
         algorithm(config, spec),
-        weights,
         tree.child("exploration", incarnation).numpy(),
         action_dim=spec.action_dim,
         random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
@@ -99,12 +99,12 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, weights: Weights, 
         rows(config, spec),
         slots=settings.simulators,
         chunk=settings.chunk,
-        horizon=pool.spec.horizon,
+        horizon=spec.horizon,
         writer=index,
         incarnation=incarnation,
         task=task,
     )
-    return ActorWorker(policy, pool, sink, recorder)
+    return ActorWorker(spec, policy, pool, sink, recorder)
 
 
 def evaluator(config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation") -> Evaluator:
@@ -120,5 +120,6 @@ def evaluator(config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simul
         step_timeout_s=config.actors.step_timeout_s,
         reset_timeout_s=config.actors.reset_timeout_s,
         log_dir=logs / f"evaluator-{task}",
+        wait=False,
     )
     return Evaluator(algorithm(config, spec), pool, settings.episodes, task)

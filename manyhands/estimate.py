@@ -101,8 +101,6 @@ class _MadeUp:
     def sample(self) -> Batch:
         return self.batch
 
-    example = sample
-
     def state_dict(self) -> dict:
         return {}
 

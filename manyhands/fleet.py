@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from replay.ingest import ring_file
 from replay.memory import sweep
 
 MAX_ACTOR_RESTARTS = 20
-"""per actor and run; more is a fault of the machine or the simulator, not bad luck"""
+"""per actor since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
 
 @dataclass
@@ -59,12 +59,15 @@ class Fleet:
     """
 
     def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, run_id: str, folder: Path) -> None:
-        self.config, self.spec, self.backend, self.run_id, self.folder = config, spec, backend, run_id, folder
+        self.config, self.spec, self.backend, self.run_id = config, spec, backend, run_id
+        self.folder = folder.absolute()  # components may live in another working directory
         self.counters = Counters()
         self.actors = [f"actor-{i}" for i in range(config.actors.actors)]
         self.incarnations = dict.fromkeys(self.actors, 0)
+        self.deaths = dict.fromkeys(self.actors, 0)
         self.running: dict[str, Any] = {}
         self.began = time.monotonic()
+        self.evaluated: Weights | None = None
         self.busy_s = {"actors": 0.0, "learner": 0.0}
         self._evaluators: set[str] = set()
         settings, strict = config.actors, config.backend == "inline" or config.lockstep
@@ -83,25 +86,38 @@ class Fleet:
         backend.start("ingest", build.ingest, config, self.spec, self.run_id, restart=True)
         if replay is not None:
             self._ask("ingest", "load", self.folder, replay)
-        backend.start("learner", build.learner, config, self.spec, self._ask("ingest", "ring_path"))
         if saved:
-            self._ask("learner", "load_state_dict", saved["learner"])
             self.counters = Counters(**saved["fleet"]["counters"])
             self.incarnations = dict(saved["fleet"]["incarnations"])
-        exact = bool(saved) and "actor-0" in saved
+        exact = bool(saved) and self.actors[0] in saved
         if saved and not exact:
             self._ask("ingest", "discard_open")
             self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
-        self._receive(self._ask("learner", "weights"))
-        for name in self.actors:
+        for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own
             self._start_actor(name)
-            if saved and exact:
-                self._ask(name, "load_state_dict", saved[name])
+        for task in range(len(config.tasks)):
+            self._start_evaluator(task)
+        backend.start("learner", build.learner, config, self.spec, self._ask("ingest", "ring_path"))
+        if saved:
+            self._ask("learner", "load_state_dict", saved["learner"])
+        # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
+        self._receive(self._ask("learner", "publish" if saved and not exact else "weights"))
+        begun = [
+            backend.call(name, "load_state_dict", saved[name]) if saved and exact else backend.call(name, "begin", self.shared)
+            for name in self.actors
+        ]
+        for ticket in begun:
+            backend.result(ticket)
 
     def _start_actor(self, name: str) -> None:
         index, sink = self.actors.index(name), self.backend.sink("ingest")
         logs = self.folder / "logs"
-        self.backend.start(name, build.actor, self.config, self.spec, sink, self.weights, index, self.incarnations[name], logs)
+        self.backend.start(name, build.actor, self.config, self.spec, sink, index, self.incarnations[name], logs)
+
+    def _start_evaluator(self, task: int) -> None:
+        name = f"evaluator-{task}"
+        self.backend.start(name, build.evaluator, self.config, self.spec, task, self.folder / "logs")
+        self._evaluators.add(name)
 
     def _ask(self, name: str, method: str, *args: Any) -> Any:
         return self.backend.result(self.backend.call(name, method, *args))
@@ -130,11 +146,16 @@ class Fleet:
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
-        self.running[name] = self.backend.call(name, "collect", self.vector_steps, self.shared)
+        self._begin(name, "collect", self.vector_steps, self.shared)
 
     def update(self, count: int) -> None:
-        self.running["learner"] = self.backend.call("learner", "update", count)
+        self._begin("learner", "update", count)
         self.counters.updates += count
+
+    def _begin(self, name: str, method: str, *args: Any) -> None:
+        self.running[name] = self.backend.call(name, method, *args)
+        if self.config.lockstep:
+            self.backend.ready([self.running[name]], wait=True)
 
     def busy_shares(self) -> dict[str, float]:
         """Share of the time since the start that the learner, and the actors (inline together, else on average), were at work."""
@@ -152,12 +173,11 @@ class Fleet:
 
     def evaluate(self) -> None:
         """Begins an evaluation of the newest weights in every task, beside everything else."""
-        self.evaluated_weights = self.weights
+        self.evaluated = self.weights
         for task in range(len(self.config.tasks)):
             name = f"evaluator-{task}"
             if name not in self._evaluators:
-                self.backend.start(name, build.evaluator, self.config, self.spec, task, self.folder / "logs")
-                self._evaluators.add(name)
+                self._start_evaluator(task)
             self.running[name] = self.backend.background(name, "evaluate", self.shared)
 
     def evaluating(self) -> bool:
@@ -177,7 +197,7 @@ class Fleet:
             try:
                 self._take(self.backend.result(ticket), absorbed)
             except ComponentDied as death:
-                self._replace(name, death)
+                self._replace(death)
         return absorbed
 
     def _take(self, result: Any, absorbed: Absorbed) -> None:
@@ -196,8 +216,9 @@ class Fleet:
             self.busy_s["learner"] += result.pop("learner/seconds")
             absorbed.learner.append(result)
 
-    def _replace(self, name: str, death: ComponentDied) -> None:
+    def _replace(self, death: ComponentDied) -> None:
         """A lost actor is replaced and its open episodes leave the draw; a lost learner or ingest process ends the run."""
+        name = death.name
         if name in self._evaluators:
             self._evaluators.discard(name)
             return
@@ -205,17 +226,26 @@ class Fleet:
             raise death
         self.counters.restarts += 1
         self.incarnations[name] += 1
-        if self.incarnations[name] > MAX_ACTOR_RESTARTS:
+        self.deaths[name] += 1
+        if self.deaths[name] > MAX_ACTOR_RESTARTS:
             raise SimulatorError(f"{name} was lost {MAX_ACTOR_RESTARTS} times; last: {death.reason}", retryable=False)
-        self._ask("ingest", "discard_open", self.actors.index(name))
+        self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self._start_actor(name)
+        self._ask(name, "begin", self.shared)
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
     def settle(self) -> Absorbed:
         """Waits until no actor and no learner call is under way."""
+        return self._absorb_while(lambda: any(name not in self._evaluators for name in self.running))
+
+    def settle_evaluation(self, stopped: Callable[[], bool]) -> Absorbed:
+        """Waits until no evaluation is under way, or ``stopped`` says so."""
+        return self._absorb_while(lambda: self.evaluating() and not stopped())
+
+    def _absorb_while(self, going: Callable[[], bool]) -> Absorbed:
         total = Absorbed()
-        while any(name not in self._evaluators for name in self.running):
+        while going():
             part = self.absorb()
             total.stored += part.stored
             total.reports += part.reports
@@ -233,6 +263,6 @@ class Fleet:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""
         return self._ask("ingest", "stage")
 
-    def write_replay(self) -> dict[str, Any]:
-        """Writes what was staged; returns the manifest. May be called from a thread."""
-        return self._ask("ingest", "write_staged", self.folder)
+    def write_replay(self) -> dict[str, Any] | None:
+        """Writes what was staged, beside inserts; returns the manifest, None where it was lost. May be called from a thread."""
+        return self.backend.result(self.backend.beside("ingest", "write_staged", self.folder))

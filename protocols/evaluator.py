@@ -44,6 +44,7 @@ class Evaluator:
 
     def evaluate(self, weights: Weights) -> Evaluation:
         """All episodes, whole, without exploration."""
+        self.simulators.ready()
         tally = _Tally(self.quota)
         self.simulators.reset([0] * self.simulators.size)
         while tally.open():

@@ -97,6 +97,12 @@ class Control:
             words[new + at] = value
         words[COMMIT] = counter + 1
 
+    def fence(self, writer: int, incarnation: int) -> None:
+        """Refuses chunks of earlier incarnations of a writer from now on, also those that are still on their way."""
+        at, W = 3 * self._layout.tasks + writer, self._layout.writers
+        if incarnation > self.peek(at):
+            self.commit({at: incarnation, at + W: 0})
+
     def replace(self, state: State) -> None:
         """Commits a whole state."""
         flat = [int(v) for part in state for v in part]

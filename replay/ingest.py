@@ -79,6 +79,7 @@ class Ingest:
         self._files = threading.Lock()
         """Held while segments are written or deleted: a file that no manifest names yet is not garbage."""
         self._invalid = 0
+        self._staged: Snapshot | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -110,6 +111,12 @@ class Ingest:
     def discard_open(self, writer: int | None = None) -> int:
         """Withdraws the episodes that have no end, of one writer or of all: their actors are gone."""
         return self._remember(lambda: self.ring.discard_open(writer))
+
+    def take_over(self, writer: int, incarnation: int) -> int:
+        """For a writer that has died: nothing of it is accepted any more, and its open episodes are withdrawn."""
+        with self._lock:
+            self.ring.control.fence(writer, incarnation)
+        return self.discard_open(writer)
 
     def _remember(self, discard: Any) -> int:
         with self._lock:
@@ -225,9 +232,10 @@ class Ingest:
         self._staged = self.snapshot()
         return self._staged.manifest["transitions"]
 
-    def write_staged(self, folder: Path) -> dict[str, Any]:
-        """``write`` of what ``stage`` copied."""
-        return self.write(self._staged, folder)
+    def write_staged(self, folder: Path) -> dict[str, Any] | None:
+        """``write`` of what ``stage`` copied; None where that was in a process that has died since."""
+        staged, self._staged = self._staged, None
+        return None if staged is None else self.write(staged, folder)
 
     def ring_path(self) -> Path:
         return self.path

@@ -43,6 +43,7 @@ class Sampler:
         self._tasks = np.array(tasks, np.int64)
         self._rng = np.random.Generator(np.random.SFC64(seed))
         self.windows = Windows(layout.dtype, len(tasks), plan, pin=pin)
+        self.batch = self.windows.batch
         self._source, self._all_kinds = _sources(ring, plan.n_step + 1, self.windows.words)
         self._scratch(len(tasks), plan.batch_size)
         self._seen = -1
@@ -67,10 +68,6 @@ class Sampler:
     def ready(self) -> bool:
         """Whether every task has a transition that can be drawn."""
         return bool((self._ring.state().live[self._tasks] > 0).all())
-
-    def example(self) -> Batch:
-        """The batch that ``sample`` will fill, with whatever it holds now: its shapes and strides before there is data."""
-        return self.windows.batch
 
     def sample(self) -> Batch:
         """The next batch: views into one reused buffer, valid until the next call.

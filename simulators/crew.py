@@ -48,16 +48,25 @@ class Crew:
         self.spec: TaskSpec | None = None
 
     def launch(self, workers: Iterable[int]) -> dict[int, str]:
-        """Starts these workers side by side. Returns those that failed, with the reason.
+        """Starts these workers side by side. Returns those that failed, with the reason."""
+        workers = list(workers)
+        self.start(workers)
+        return self.meet(workers)
+
+    def start(self, workers: Iterable[int]) -> None:
+        """Starts the processes and returns at once."""
+        for w in workers:
+            if self.memory is not None:
+                self.memory.progress[w] = LAUNCHING
+            self.processes[w].start()
+
+    def meet(self, workers: Iterable[int]) -> dict[int, str]:
+        """Waits until started workers have made their simulators. Returns those that failed, with the reason.
 
         Raises:
             ManyhandsError: making the simulators raised it; another try would raise it again.
         """
         workers = list(workers)
-        for w in workers:
-            if self.memory is not None:
-                self.memory.progress[w] = LAUNCHING
-            self.processes[w].start()
         heard, failed = self._wait(workers, self._launch_deadline)
         for w in workers:
             if w not in failed:

@@ -53,6 +53,7 @@ class SimulatorPool:
         launch_timeout_s: longest that a worker may take to make its simulators.
         max_failures: failures of one worker without a completed step in between that end the pool.
         log_dir: where the workers' output goes, ``simulators-<worker>.log``; None: temporary files.
+        wait: False returns while the workers still make their simulators, which takes seconds; ``ready`` then waits.
 
     Raises:
         ConfigError: unknown simulator, task or option; impossible value.
@@ -72,6 +73,7 @@ class SimulatorPool:
         launch_timeout_s: float = 120.0,
         max_failures: int = 5,
         log_dir: Path | None = None,
+        wait: bool = True,
     ) -> None:
         simulators.check(name, options)
         _check_sizes(name, seeds, workers)
@@ -83,11 +85,22 @@ class SimulatorPool:
         deadlines = Deadlines(step_timeout_s, reset_timeout_s, launch_timeout_s)
         self._crew = Crew(name, processes, self.size, self._fd, deadlines)
         self._all, self._closed, self._open = range(workers), False, False
+        self._met = False
         with self._closed_on_error():
-            failed = self._crew.launch(self._all)
+            self._crew.start(self._all)
+        if wait:
+            self.ready()
+
+    def ready(self) -> None:
+        """Waits until all simulators are made: what ``wait=False`` left out. Before that only ``size`` and ``close`` are of use."""
+        if self._met:
+            return
+        with self._closed_on_error():
+            failed = self._crew.meet(self._all)
             while failed:
                 self._count(failed)
                 failed = self._crew.launch(failed)
+        self._met = True
         self._adopt()
 
     def _adopt(self) -> None:

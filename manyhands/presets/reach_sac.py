@@ -12,10 +12,10 @@ def preset() -> RunConfig:
         tasks=("metaworld:reach-v3",),
         simulator=Options(goals=0, horizon=500),
         algo=SacConfig(
-            gamma=0.95, n_step=3, policy_lr=1e-3, critic_lr=1e-3, alpha_lr=1e-3, tau=0.01, initial_alpha=0.2, normalize_obs=True
+            gamma=0.9, n_step=3, policy_lr=1e-3, critic_lr=1e-3, alpha_lr=1e-3, tau=0.01, initial_alpha=0.2, normalize_obs=True
         ),
-        total_steps=200_000,
-        actors=ActorConfig(actors=2, simulators=8, chunk=25, random_steps=3000),
-        replay=ReplayConfig(updates_per_step=0.25, min_size=3000, max_lead_steps=4000),
-        evaluation=EvaluationConfig(every_steps=8000, episodes=20, horizon=500, target_success=0.95),
+        total_steps=400_000,
+        actors=ActorConfig(actors=2, simulators=16, chunk=25, random_steps=8000),
+        replay=ReplayConfig(updates_per_step=1 / 16, min_size=8000, max_lead_steps=4000),
+        evaluation=EvaluationConfig(every_steps=16_000, episodes=20, horizon=500, target_success=0.95),
     )

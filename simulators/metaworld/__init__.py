@@ -6,6 +6,7 @@ twice. That is kept: without the first run 14 of the 50 tasks begin elsewhere, b
 only after the hand has been brought home.
 """
 
+import copy
 import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -127,6 +128,20 @@ class MetaWorld:
             raise SimulatorError(f"{self.spec.task}: the physics became unstable at step {self.t}", retryable=True)
 
 
+_MODELS: dict[str, Any] = {}
+"""XML file -> its compiled model, as stock makes it"""
+
+
+def _initialize_simulation(env: Any) -> tuple[Any, Any]:
+    """Stock's way to (model, data), but a task's XML is compiled once per process: that is most of the time of making a simulator."""
+    import mujoco
+
+    if env.fullpath not in _MODELS:
+        _MODELS[env.fullpath], _ = super(type(env), env)._initialize_simulation()
+    model = copy.copy(_MODELS[env.fullpath])
+    return model, mujoco.MjData(model)
+
+
 def _stock(task: str, options: Options) -> tuple[Any, str]:
     """The stock environment, goal visible or hidden, and the version of Meta-World."""
     try:
@@ -135,7 +150,9 @@ def _stock(task: str, options: Options) -> tuple[Any, str]:
         from metaworld.env_dict import ENV_CLS_MAP
     except ImportError as missing:
         raise MissingExtra(f"simulator metaworld cannot be loaded ({missing}): pip install metaworld") from missing
-    env = ENV_CLS_MAP[task](reward_function_version=options.reward_version)
+    stock = ENV_CLS_MAP[task]
+    quick = type(stock.__name__, (stock,), {"_initialize_simulation": _initialize_simulation})
+    env = quick(reward_function_version=options.reward_version)
     env._set_task_called = env.seeded_rand_vec = True
     env._partially_observable = options.hide_goal
     # Stock caches the bounds by which a step clips what it observes; those of a hidden goal would set a visible one to zero.

@@ -37,6 +37,8 @@ def test_too_large_for_shared_memory(shm):
     with pytest.raises(ConfigError, match="replay needs"):
         Ring.create("big", DTYPE, tasks=50, capacity=10**10, writers=1, window=2, directory=shm)
     assert not list(shm.iterdir())
+    with pytest.raises(ConfigError, match="nowhere does not exist"):
+        check_fits(1, shm / "nowhere")
 
 
 def test_too_large_for_this_machine(shm, monkeypatch):
