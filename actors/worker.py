@@ -109,6 +109,7 @@ class ActorWorker:
 
     def _launch(self, actions: np.ndarray, version: int) -> None:
         self.pending, self.pending_version = actions, version
+        self.variations = np.array(self.simulators.variations)  # a copy: the step set going may end an episode and begin the next
         self.recorder.begin(self.simulators.obs, actions, version)
         self.history[self.recorder.lane, self.recorder.t] = actions
         self.simulators.send(actions)
@@ -126,7 +127,7 @@ class ActorWorker:
             self.returns += step.reward
             self.success_any |= step.success
             ended = step.terminated | step.truncated
-            for slot in np.flatnonzero(ended | step.lost | (self.recorder.filled == self.recorder.length)):
+            for slot in np.flatnonzero(ended | step.lost | (self.recorder.filled == self.recorder.length)).tolist():
                 if step.lost[slot]:
                     lost += 1
                     self.sink.discard_episode(self.recorder.writer, int(self.recorder.episode[slot]))
@@ -162,7 +163,7 @@ class ActorWorker:
             "history": self.history,
             "returns": self.returns,
             "success_any": self.success_any,
-            "variations": np.asarray(self.simulators.variations),
+            "variations": self.variations,
             "pending": self.pending,
             "pending_version": self.pending_version,
         }

@@ -8,15 +8,15 @@ def markdown(result: dict) -> str:
         "# Replay: draws and inserts against peers",
         "",
         f"`{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}; {versions}; {about['compiler']}.",
-        f"One thread. {about['rows']:,} rows of {about['row_bytes']} bytes per buffer (39-D observation, 4-D action; RLlib: a fifth of the rows).",
-        f"Medians over {about['rounds']} interleaved rounds of {about['slice_s']} s per library; ratios are medians of the ratios within a round.",
-        f"Load of the machine (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench alone makes about 1.",
+        f"One thread. {about['rows']:,} rows of {about['row_bytes']} bytes per library (39-D observation, 4-D action; RLlib: a fifth).",
+        f"Medians over {about['rounds']} interleaved rounds of {about['slice_s']} s per library; ratios: medians over rounds.",
+        f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench alone makes about 1.",
         "",
         "## Draw one batch",
         "",
-        "The floor is a C loop with software prefetch that copies the same bytes from the same memory, its indices ready made. The manyhands figure",
-        "holds everything: drawing the indices, rejecting closing rows, the gather, the bootstrap column, the check for rows overwritten meanwhile.",
-        "Peers hold one buffer per task and concatenate; RLlib returns lists of episodes, which nobody concatenates here.",
+        "The floor is a C loop with software prefetch that copies the same bytes from the same memory, its indices ready made. manyhands",
+        "includes everything: drawing indices, rejecting closing rows (2% here: chunks of 50), the gather, the bootstrap, the check for",
+        "rows overwritten meanwhile. Peers hold one buffer per task and concatenate; RLlib's lists of episodes are not concatenated.",
         "",
     ]
     for case, rows in result["draws"].items():
@@ -36,7 +36,7 @@ def markdown(result: dict) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{result['inserts'][s][name]:,.0f}" for s in sizes) + " |")
     lines += [
         "",
-        "manyhands validates every chunk and stores it once; its closing rows are stored but not counted. Episodes for RLlib are built within the time.",
+        "manyhands checks every chunk and stores it once; closing rows are stored but not counted. SB3 takes single steps only.",
         "",
     ]
     return "\n".join(lines)

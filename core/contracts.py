@@ -137,7 +137,11 @@ class SteppedSimulators(Protocol):
     spec: TaskSpec
     size: int
     variations: NDArray
-    obs: Mapping[str, NDArray]
+
+    @property
+    def obs(self) -> Mapping[str, NDArray]:
+        """the current observations"""
+        ...
 
     def ready(self) -> None:
         """Waits until all simulators are made."""

@@ -5,9 +5,11 @@ uses is decided once and never changes within the run: the two differ in the las
 """
 
 import shutil
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +22,9 @@ MODES = ("auto", "compile", "eager")
 
 
 def compiler_available() -> bool:
-    """True where the C++ compiler that CPU graphs need is installed."""
-    return any(shutil.which(name) for name in ("g++", "c++", "clang++"))
+    """True where what CPU graphs need is installed: a C++ compiler and Python's headers."""
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.exists() and any(shutil.which(name) for name in ("g++", "c++", "clang++"))
 
 
 class Step:
@@ -31,7 +34,9 @@ class Step:
         if mode not in MODES:
             raise ConfigError(f"learner.compile is {mode!r}; allowed: {', '.join(MODES)}")
         if mode == "compile" and not compiler_available():
-            raise ConfigError("learner.compile is 'compile' but no C++ compiler was found; install g++ or use 'auto' or 'eager'")
+            raise ConfigError(
+                "learner.compile is 'compile' but g++ or Python's headers are missing; install g++ and python3-dev, or use 'auto'"
+            )
         self.eager, self.threads = update, threads
         self.compiled = mode != "eager" and compiler_available()
         self._fn: Update = torch.compile(update, fullgraph=True, dynamic=False) if self.compiled else update

@@ -13,7 +13,7 @@ from core.errors import CheckpointError, ConfigError
 from core.seeding import SeedTree
 from core.tree import map_tree, named_leaves
 from core.types import Weights
-from learner.precision import Precision, probe, set_path
+from learner.precision import MAX_RELATIVE_ERROR, Precision, probe, set_path
 from learner.step import Step
 
 
@@ -104,8 +104,15 @@ class LearnerWorker:
             "generator": self.generator.get_state(),
             "updates": self.updates,
             "version": self.version,
+            "matmul": self.precision.path,
             "source": self.source.state_dict(),
         }
+
+    def _keep_path(self, path: str) -> None:
+        """Goes on with the matmul path that the run began with, so that it goes on bit by bit; unless that is not accurate here."""
+        if path == "default" or self.precision.error <= MAX_RELATIVE_ERROR:
+            set_path(path)
+            self.precision = self.precision._replace(path=path)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         saved, here = state["tensors"], dict(named_leaves(self.state))
@@ -115,6 +122,6 @@ class LearnerWorker:
         for name, leaf in here.items():
             leaf.copy_(saved[name])
         self.generator.set_state(state["generator"])
+        self._keep_path(state["matmul"])
         self.updates, self.version = state["updates"], state["version"]
         self.source.load_state_dict(state["source"])
-

@@ -56,15 +56,24 @@ def interval(successes: int, n: int) -> tuple[float, float]:
 
 
 def _table(run: str, version: int, results: list[Evaluation], labels: dict[str, str], horizon: int) -> Table:
+    """One column per task: it fits a terminal however long the names are."""
     shown = ", ".join(f"{k} {v}" for k, v in labels.items() if k != "horizon")
-    table = Table(title=f"{run}, weights version {version}, deterministic, horizon {horizon}\n{shown}", title_style="")
-    for column in ("task", "episodes", "success any [95 %]", "success last [95 %]", "return", "first success (env steps, median)"):
-        table.add_column(column)
+    title = f"{run}, weights version {version}, deterministic, horizon {horizon}\n{shown}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
     for e in results:
-        n, found = len(e.success_any), e.first_success[e.first_success >= 0]
-        shares = []
-        for flags in (e.success_any, e.success_last):
-            low, high = interval(int(flags.sum()), n)
-            shares.append(f"{flags.mean():.0%} [{low:.0%}, {high:.0%}]")
-        table.add_row(e.task, str(n), *shares, f"{e.episode_return.mean():.0f}", f"{np.median(found):.0f}" if len(found) else "never")
+        table.add_column(e.task)
+    rows = {"episodes": [str(len(e.success_any)) for e in results]}
+    for name in ("success_any", "success_last"):
+        rows[f"{name.replace('_', ' ')} [95 %]"] = [_share(getattr(e, name)) for e in results]
+    rows["return"] = [f"{e.episode_return.mean():.0f}" for e in results]
+    found = [e.first_success[e.first_success >= 0] for e in results]
+    rows["first success, env steps, median"] = [f"{np.median(f):.0f}" if len(f) else "never" for f in found]
+    for label, cells in rows.items():
+        table.add_row(label, *cells)
     return table
+
+
+def _share(flags: np.ndarray) -> str:
+    low, high = interval(int(flags.sum()), len(flags))
+    return f"{flags.mean():.0%} [{low:.0%}, {high:.0%}]"

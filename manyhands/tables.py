@@ -28,9 +28,9 @@ def print_runs(root: Path) -> None:
     if not rows:
         console.print(f"no runs in {root} yet.\nnext: manyhands train reach-sac")
         return
-    table = Table()
+    table = Table(box=None)
     for column in ("run", "status", "steps", "updates", "success any", "last", "age"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "run")
     for row in rows:
         table.add_row(
             row.id, row.status, f"{row.steps:,}", f"{row.updates:,}", _share(row.success_any), _share(row.success_last), _age(row.created)

@@ -128,18 +128,17 @@ class MetaWorld:
             raise SimulatorError(f"{self.spec.task}: the physics became unstable at step {self.t}", retryable=True)
 
 
-_MODELS: dict[str, Any] = {}
-"""XML file -> its compiled model, as stock makes it"""
+_COMPILED: dict[str, tuple[Any, Any]] = {}
+"""XML file -> (model, data) as stock makes them; only ever copied"""
 
 
 def _initialize_simulation(env: Any) -> tuple[Any, Any]:
     """Stock's way to (model, data), but a task's XML is compiled once per process: that is most of the time of making a simulator."""
-    import mujoco
-
-    if env.fullpath not in _MODELS:
-        _MODELS[env.fullpath], _ = super(type(env), env)._initialize_simulation()
-    model = copy.copy(_MODELS[env.fullpath])
-    return model, mujoco.MjData(model)
+    if env.fullpath not in _COMPILED:
+        _COMPILED[env.fullpath] = type(env).__mro__[1]._initialize_simulation(env)
+    model, data = _COMPILED[env.fullpath]
+    model = copy.copy(model)
+    return model, type(data)(model)
 
 
 def _stock(task: str, options: Options) -> tuple[Any, str]:
