@@ -16,6 +16,9 @@ EPISODES_PER_INCARNATION = 1_000_000
 class Recorder:
     """Rows are written column by column for all simulators at once; a chunk is cut when it is full or its episode ends.
 
+    The first chunk of an episode is shorter, by another length for every simulator: simulators in lockstep would else all send at the same
+    step, and the learner would wait for data in between.
+
     Args:
         dtype: the row type of ``core.rows``.
         slots: N simulators.
@@ -31,6 +34,8 @@ class Recorder:
         self.rows["slot"] = np.arange(slots)[:, None]
         self.columns = {name: self.rows[name] for name in dtype.names or ()}
         self.lane = np.arange(slots)
+        self.first_limit = np.maximum(1, self.length * (self.lane + 1) // slots) if chunk > 0 else np.full(slots, self.length)
+        self.limit = self.first_limit.copy()
         self.filled = np.zeros(slots, np.int64)
         self.t = np.zeros(slots, np.int64)
         first = incarnation * EPISODES_PER_INCARNATION
@@ -58,6 +63,10 @@ class Recorder:
         self.filled += 1
         self.t += 1
 
+    def full(self) -> NDArray[np.bool_]:
+        """(N,) whose chunk has to be cut now."""
+        return self.filled >= self.limit
+
     def cut(self, slot: int, closing: Observation) -> Chunk:
         """Closes the open chunk of one simulator with the observation (N, ...) after its last action."""
         n = int(self.filled[slot])
@@ -69,11 +78,12 @@ class Recorder:
         row["kind"], row["t"], row["episode"], row["version"] = CLOSING, self.t[slot], self.episode[slot], self.rows["version"][slot, n - 1]
         chunk = Chunk(self.writer, self.incarnation, self.sequence, self.task, self.rows[slot, : n + 1].copy())
         self.sequence += 1
-        self.filled[slot] = 0
+        self.filled[slot], self.limit[slot] = 0, self.length
         return chunk
 
     def new_episode(self, slot: int) -> None:
         self.filled[slot] = self.t[slot] = 0
+        self.limit[slot] = self.first_limit[slot]
         self.episode[slot] = self.next_episode
         self.next_episode += 1
 
@@ -81,6 +91,7 @@ class Recorder:
         return {
             "rows": np.frombuffer(self.rows.tobytes(), np.uint8).copy(),
             "filled": self.filled,
+            "limit": self.limit,
             "t": self.t,
             "episode": self.episode,
             "next_episode": self.next_episode,
@@ -90,6 +101,6 @@ class Recorder:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.rows[...] = np.frombuffer(np.ascontiguousarray(state["rows"]).tobytes(), self.rows.dtype).reshape(self.rows.shape)
-        for name in ("filled", "t", "episode"):
+        for name in ("filled", "limit", "t", "episode"):
             getattr(self, name)[...] = state[name]
         self.next_episode, self.sequence, self.incarnation = state["next_episode"], state["sequence"], state["incarnation"]

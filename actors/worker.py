@@ -127,7 +127,7 @@ class ActorWorker:
             self.returns += step.reward
             self.success_any |= step.success
             ended = step.terminated | step.truncated
-            for slot in np.flatnonzero(ended | step.lost | (self.recorder.filled == self.recorder.length)).tolist():
+            for slot in np.flatnonzero(ended | step.lost | self.recorder.full()).tolist():
                 if step.lost[slot]:
                     lost += 1
                     self.sink.discard_episode(self.recorder.writer, int(self.recorder.episode[slot]))

@@ -8,8 +8,11 @@ run is seen as such and the file stays readable by everyone.
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ class Metrics:
         self._purge_step: int | None = None
         _drop_torn_line(self.path)
         self._file = self.path.open("a", encoding="utf-8")
+        if tensorboard:  # its import takes half a second, which the start of a run can hide and its first row cannot
+            threading.Thread(target=_import_board, daemon=True, name="tensorboardX").start()
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one row and hands it to the operating system: a killed process loses nothing that was logged.
@@ -164,3 +169,8 @@ def _open_board(folder: Path, purge_step: int | None) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
+
+
+def _import_board() -> None:
+    with suppress(ImportError):
+        import_module("tensorboardX")
