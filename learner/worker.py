@@ -22,7 +22,7 @@ class Config:
     """How updates run."""
 
     threads: int = 0
-    """CPU threads of the update; 0: all cores"""
+    """CPU threads of the update; 0: all cores but one, which simulators need: threads that wait for one another must not wait for a core"""
     compile: str = "auto"
     """auto (one compiled graph where a C++ compiler is installed) | compile | eager"""
     matmul: str = "auto"
@@ -30,7 +30,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.threads < 0:
-            raise ConfigError(f"learner.threads is {self.threads}; it must be 0 (all cores) or more")
+            raise ConfigError(f"learner.threads is {self.threads}; it must be 0 (all cores but one) or more")
         if self.matmul not in ("auto", "default", "onednn"):
             raise ConfigError(f"learner.matmul is {self.matmul!r}; allowed: auto, default, onednn")
 
@@ -45,7 +45,7 @@ class LearnerWorker:
 
     def __init__(self, algorithm: Algorithm, source: BatchSource, seeds: SeedTree, config: Config) -> None:
         self.algorithm, self.source = algorithm, source
-        self.threads = config.threads or torch.get_num_threads()
+        self.threads = config.threads or max(1, torch.get_num_threads() - 1)
         torch.set_num_threads(self.threads)
         self.precision = self._choose_precision(config)
         self.batch = map_tree(lambda leaf: leaf[None], source.batch)  # (K, B, ...) -> (S = 1, K, B, ...), views into the reused buffer
