@@ -39,7 +39,7 @@ class SamplesPerInsert:
         ratio = _fraction(updates_per_step)
         for name, value in (("min_size", min_size), ("max_lead_steps", max_lead_steps)):
             if not isinstance(value, int) or value < 0:
-                raise ConfigError(f"limiter.{name} is {value}. Allowed: a whole number of env steps, 0 or more")
+                raise ConfigError(f"replay.{name} is {value}. Allowed: a whole number of env steps, 0 or more")
         self._up, self._down = ratio.numerator, ratio.denominator
         self._min_size = min_size
         self._lead = max_lead_steps
@@ -100,7 +100,7 @@ def _fraction(updates_per_step: float) -> Fraction:
     ratio = Fraction(updates_per_step).limit_denominator(LARGEST_DENOMINATOR) if usable else Fraction(0)
     if ratio == 0:
         raise ConfigError(
-            f"limiter.updates_per_step is {updates_per_step}. Allowed: a finite number of updates per env step, "
+            f"replay.updates_per_step is {updates_per_step}. Allowed: a finite number of updates per env step, "
             f"at least 1/{LARGEST_DENOMINATOR}; 1.0 is usual"
         )
     return ratio

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from manyhands.config import RunConfig
 
 T = TypeVar("T")
+R = TypeVar("R", bound="ShowArguments")
+PLAIN = (
+    (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number"),
+    (r"could not convert string to float: ('.*?')", r"\1 is not a number"),
+    (r"no type matching \{None\}\|INT could be instantiated from \[('.*?')\]\..*(?= --)", r"\1 is not a whole number"),
+    (r"(?<=number) (?=--)", ": "),
+    (r"^Error parsing ", ""),
+)
+"""What tyro says of a wrong type, and what is meant."""
 
 
 def runs_root() -> Path:
@@ -120,7 +129,15 @@ def parse_train(args: Sequence[str]) -> TrainArguments:
     kind.__doc__ = presets.summary(args[0])
     parsed = TrainArguments(parse(kind, args[1:], f"train {args[0]}"))
     parsed.config = replace(parsed.config).check()
+    parsed.seed_list()
     return parsed
+
+
+def parse_run(kind: type[R], args: Sequence[str], command: str) -> R:
+    """For the commands that need a run."""
+    if not args:
+        raise ConfigError(f"{command} needs a run: manyhands {command} RUN, an id from `manyhands runs`, or its unique beginning or ending")
+    return parse(kind, args, command)
 
 
 def parse(kind: type[T], args: Sequence[str], command: str) -> T:
@@ -145,4 +162,7 @@ def one_line(box: str) -> str:
         if set(text) == {"─"}:
             continue
         words.append(text)
-    return " ".join(words)
+    told = " ".join(words)
+    for said, meant in PLAIN:
+        told = re.sub(said, meant, told)
+    return told

@@ -18,6 +18,7 @@ usage: manyhands COMMAND [...]
 
 RUN is an id (or its unique beginning or ending) from `manyhands runs`. Runs are kept in ./runs, or where --runs or MANYHANDS_RUNS says.
 """
+HELP_FLAGS = ("-h", "--help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from core.errors import ManyhandsError, unknown
 
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help", "help"):
+    if not args or args[0] in (*HELP_FLAGS, "help"):
         sys.stdout.write(HELP)
         return 0
     try:
@@ -65,8 +66,9 @@ def _doctor(args: list[str]) -> int:
     from rich.console import Console
 
     from manyhands.doctor import checks, exit_status, render
+    from manyhands.machine import matmul_check
 
-    found = checks(options.runs)
+    found = checks(options.runs, extra=[matmul_check])
     render(Console(), found)
     return exit_status(found)
 
@@ -81,6 +83,9 @@ def _presets(args: list[str]) -> int:
 
 
 def _train(args: list[str]) -> int:
+    if args and args[0] in HELP_FLAGS:  # the settings belong to a preset, which is not named yet
+        sys.stdout.write(HELP)
+        return 0
     _before_numpy()
     from manyhands.arguments import parse_train
 
@@ -97,9 +102,9 @@ def _train(args: list[str]) -> int:
 
 def _resume(args: list[str]) -> int:
     _before_numpy()
-    from manyhands.arguments import ResumeArguments, parse
+    from manyhands.arguments import ResumeArguments, parse_run
 
-    options = parse(ResumeArguments, args, "resume")
+    options = parse_run(ResumeArguments, args, "resume")
     from manyhands.session import resume
 
     return resume(options.run, options.runs, options.step, force=options.force)
@@ -107,9 +112,9 @@ def _resume(args: list[str]) -> int:
 
 def _eval(args: list[str]) -> int:
     _before_numpy()
-    from manyhands.arguments import EvalArguments, parse
+    from manyhands.arguments import EvalArguments, parse_run
 
-    options = parse(EvalArguments, args, "eval")
+    options = parse_run(EvalArguments, args, "eval")
     from manyhands.evaluate import evaluate_run
 
     return evaluate_run(options.run, options.runs, episodes=options.episodes, which=options.which, seed=options.seed, step=options.step)
@@ -124,10 +129,10 @@ def _runs(args: list[str]) -> int:
 
 
 def _show(args: list[str]) -> int:
-    from manyhands.arguments import ShowArguments, parse
+    from manyhands.arguments import ShowArguments, parse_run
     from manyhands.tables import print_run
 
-    options = parse(ShowArguments, args, "show")
+    options = parse_run(ShowArguments, args, "show")
     print_run(options.run, options.runs)
     return 0
 

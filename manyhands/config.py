@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,6 +16,8 @@ import algos
 import simulators
 from actors.worker import Config as ActorConfig
 from core.errors import ConfigError, unknown
+from core.limiter import SamplesPerInsert
+from learner.step import MODES
 from learner.worker import Config as LearnerConfig
 
 SCHEMA = 1
@@ -37,6 +40,7 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         if self.capacity < 1:
             raise ConfigError(f"replay.capacity is {self.capacity}; it must be at least 1 row")
+        SamplesPerInsert(self.updates_per_step, self.min_size, self.max_lead_steps)  # says what is wrong with the others
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.processes < 1:
             raise ConfigError("evaluation.episodes and evaluation.processes must be at least 1")
+        if self.every_steps < 0 or self.horizon < 0:
+            raise ConfigError("evaluation.every_steps and evaluation.horizon must be 0 or more")
         if not 0 <= self.target_success <= 1:
             raise ConfigError(f"evaluation.target_success is {self.target_success}; it is a share, 0 to 1")
 
@@ -126,8 +132,13 @@ class RunConfig:
         for task in self.tasks:
             simulators.check(task, self.simulator_options)
             simulators.check(task, self.evaluation_options)
-        if self.total_steps < 1 or self.seed < 0:
-            raise ConfigError(f"total_steps ({self.total_steps}) must be positive and seed ({self.seed}) not negative")
+        if self.total_steps < 1:
+            raise ConfigError(f"total_steps is {self.total_steps}; it must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
+        if self.learner.compile not in MODES:
+            raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
+        _check_finite("", to_dict(self))
         if self.actors.actors % len(self.tasks):
             raise ConfigError(
                 f"actors.actors is {self.actors.actors} for {len(self.tasks)} tasks; it must be a multiple, so that every task has as many"
@@ -135,6 +146,15 @@ class RunConfig:
         if self.replay.min_size > self.replay.capacity * len(self.tasks):
             raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
         return self
+
+
+def _check_finite(where: str, value: Any) -> None:
+    """No setting means anything as NaN, and NaN passes most comparisons."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_finite(f"{where}.{key}" if where else key, part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}; it must be a finite number")
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def print_estimate(config: RunConfig, root: Path) -> None:
     console.print(_settings(configs.to_dict(config)))
     rows = min(config.total_steps, config.replay.capacity * len(config.tasks))
     disk = rows * dtype.itemsize * CHECKPOINT_OVERHEAD + config.checkpoint.keep * 8 * _parameters(config, spec)
-    free = shutil.disk_usage(root).free
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     console.print(
         f"replay      {ring / 1e6:,.0f} MB of shared memory ({dtype.itemsize} bytes per transition); "
         f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free"

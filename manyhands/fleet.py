@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from protocols.evaluator import Evaluation
 from replay.ingest import ring_file
 from replay.memory import sweep
 
-MAX_ACTOR_RESTARTS = 20
-"""per actor since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
+MAX_RESTARTS = 20
+"""per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Counters:
     lost: int = 0
     """simulators lost and replaced"""
     restarts: int = 0
-    """actors lost and replaced"""
+    """actors and evaluators lost and replaced"""
 
 
 @dataclass
@@ -64,12 +65,13 @@ class Fleet:
         self.counters = Counters()
         self.actors = [f"actor-{i}" for i in range(config.actors.actors)]
         self.incarnations = dict.fromkeys(self.actors, 0)
-        self.deaths = dict.fromkeys(self.actors, 0)
+        self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.began = time.monotonic()
         self.evaluated: Weights | None = None
         self.busy_s = {"actors": 0.0, "learner": 0.0}
-        self._evaluators: set[str] = set()
+        self._evaluators: dict[str, int] = {}
+        """name -> task"""
         settings, strict = config.actors, config.backend == "inline" or config.lockstep
         self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
         self.steps_per_call = self.vector_steps * settings.simulators
@@ -117,7 +119,7 @@ class Fleet:
     def _start_evaluator(self, task: int) -> None:
         name = f"evaluator-{task}"
         self.backend.start(name, build.evaluator, self.config, self.spec, task, self.folder / "logs")
-        self._evaluators.add(name)
+        self._evaluators[name] = task
 
     def _ask(self, name: str, method: str, *args: Any) -> Any:
         return self.backend.result(self.backend.call(name, method, *args))
@@ -174,10 +176,7 @@ class Fleet:
     def evaluate(self) -> None:
         """Begins an evaluation of the newest weights in every task, beside everything else."""
         self.evaluated = self.weights
-        for task in range(len(self.config.tasks)):
-            name = f"evaluator-{task}"
-            if name not in self._evaluators:
-                self._start_evaluator(task)
+        for name in self._evaluators:
             self.running[name] = self.backend.background(name, "evaluate", self.shared)
 
     def evaluating(self) -> bool:
@@ -217,18 +216,19 @@ class Fleet:
             absorbed.learner.append(result)
 
     def _replace(self, death: ComponentDied) -> None:
-        """A lost actor is replaced and its open episodes leave the draw; a lost learner or ingest process ends the run."""
+        """A lost actor is replaced and its open episodes leave the draw, a lost evaluator begins again; another loss ends the run."""
         name = death.name
-        if name in self._evaluators:
-            self._evaluators.discard(name)
-            return
-        if name not in self.actors:
+        if name not in self.actors and name not in self._evaluators:
             raise death
         self.counters.restarts += 1
-        self.incarnations[name] += 1
         self.deaths[name] += 1
-        if self.deaths[name] > MAX_ACTOR_RESTARTS:
-            raise SimulatorError(f"{name} was lost {MAX_ACTOR_RESTARTS} times; last: {death.reason}", retryable=False)
+        if self.deaths[name] > MAX_RESTARTS:
+            raise SimulatorError(f"{name} was lost {self.deaths[name]} times; last: {death.reason}", retryable=False)
+        if name in self._evaluators:
+            self._start_evaluator(self._evaluators[name])
+            self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
+            return
+        self.incarnations[name] += 1
         self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self._start_actor(name)
         self._ask(name, "begin", self.shared)

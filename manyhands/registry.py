@@ -1,4 +1,4 @@
-"""The list of all runs under one folder, in SQLite: what ``manyhands ls`` shows and what a run is found by."""
+"""The list of all runs under one folder, in SQLite: what ``manyhands runs`` shows and what a run is found by."""
 
 import contextlib
 import fcntl
@@ -144,7 +144,7 @@ class Registry:
         if not runs:
             raise ConfigError(f"there are no runs in {self.root}. Start one: manyhands train reach-sac")
         close = get_close_matches(run, runs, n=3, cutoff=0.4) or list(runs)[:3]
-        raise ConfigError(f"unknown run {run!r}. Closest: {', '.join(close)}. All: manyhands ls")
+        raise ConfigError(f"unknown run {run!r}. Closest: {', '.join(close)}. All: manyhands runs")
 
     def list(self) -> list[Run]:
         """All runs, the newest first."""

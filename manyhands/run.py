@@ -52,6 +52,8 @@ class Run:
         self.success: list[Evaluation] = []
         self.stop_signal = 0
         self.reason = ""
+        self._evaluated_version = -1
+        self._row_step = -1
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future | None = None
 
@@ -67,10 +69,11 @@ class Run:
         parts, driver = loaded.components, loaded.components["driver"]
         self.limiter.load_state_dict(driver["limiter"])
         self.clocks.evaluate.load_state_dict(driver["evaluate"])
-        self.best = driver["best"]
+        self.best, self._evaluated_version = driver["best"], driver["evaluated"]
         self.progress.load_state_dict(driver["progress"])
-        self.metrics.rewind(loaded.step)
         self.fleet.start(parts, loaded.meta["replay"])
+        self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
+        self._row_step = loaded.step
         if driver["evaluating"]:
             self.fleet.evaluate()
 
@@ -129,15 +132,18 @@ class Run:
         self.progress.show(self.fleet)
 
     def write_row(self) -> None:
-        """One row of averages since the last, and this run's line in the registry."""
-        row = self.averages.flush() | self.progress.row(self.fleet)
+        """One row of averages since the last, and this run's line in the registry; nothing where no env step came in since."""
         steps = self.fleet.counters.steps
-        self.metrics.log(steps, row)
+        if steps <= self._row_step:
+            return
+        self._row_step = steps
+        self.metrics.log(steps, self.averages.flush() | self.progress.row(self.fleet))
         self.registry.update(self.id, steps=steps, updates=self.fleet.counters.updates)
 
     def _evaluated(self, evaluation: Evaluation) -> None:
         """Collects the tasks' evaluations of one version; a full set may be the best so far."""
-        self.success.append(evaluation)
+        same = [e for e in self.success if e.version == evaluation.version]  # a set that lost its evaluator stays incomplete
+        self.success = [*same, evaluation]
         if len(self.success) < len(self.config.tasks):
             return
         done, self.success = self.success, []
@@ -147,10 +153,12 @@ class Run:
         self.metrics.log(
             steps, {"eval/success_any": any_, "eval/success_last": last, "eval/return": mean_return, "eval/version": done[0].version}
         )
+        self._evaluated_version = evaluation.version
         self.registry.update(self.id, success_any=any_, success_last=last)
         self.progress.evaluated(any_, last, sum(len(e.success_any) for e in done), steps)
         if self.best is None or (any_, last) >= (self.best["success_any"], self.best["success_last"]):
-            weights = self.fleet.evaluated_weights
+            weights = self.fleet.evaluated
+            assert weights is not None  # what was evaluated
             self.best = {
                 "version": weights.version,
                 "params": weights.params,
@@ -178,32 +186,53 @@ class Run:
             "limiter": limiter,
             "evaluate": self.clocks.evaluate.state_dict(),
             "evaluating": self.fleet.evaluating(),
+            "evaluated": self._evaluated_version,
             "best": self.best,
             "progress": self.progress.state_dict(),
         }
         self._writing = self._writer.submit(self._write, self.fleet.counters.steps, snapshot(parts))
-        if wait:
-            self.finish_writing()
+        if wait and not self.finish_writing():
+            self.save(wait=True)
 
     def _absorb_rest(self, absorbed: Absorbed) -> None:
         self.limiter.inserted(absorbed.stored)
+        if absorbed.learner:
+            self.fleet.publish()
         self.log(absorbed)
 
-    def _write(self, step: int, parts: Mapping[str, Any]) -> None:
+    def _write(self, step: int, parts: Mapping[str, Any]) -> bool:
+        """False where the replay process died meanwhile: this checkpoint is given up, the next one will hold everything."""
         replay = self.fleet.write_replay()
+        if replay is None:
+            return False
         self.checkpoints.save(step, parts, {"replay": replay, "exact": self.exact})
         collect_garbage(self.folder, [s for m in self.checkpoints.manifests() for s in m["meta"]["replay"]["segments"]])
+        return True
 
-    def finish_writing(self) -> None:
-        """Waits for the checkpoint under way; its errors surface here."""
+    def finish_writing(self) -> bool:
+        """Waits for the checkpoint under way; its errors surface here. Returns whether there is nothing left to write."""
         writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        return writing is None or writing.result()
 
     def finish(self) -> None:
-        """The last checkpoint and the last row."""
+        """The last evaluation, the last row and the last checkpoint."""
         self._absorb_rest(self.fleet.settle())
+        if self.reason == "steps" and self._evaluated_version != self.fleet.weights.version:
+            self.save()  # the evaluation may take long, or fail
+            self._evaluate_last()
         self.write_row()
         self.save(wait=True)
         status = "stopped" if self.reason == "stopped" else "finished"
         self.registry.update(self.id, status=status, reason=self.reason)
+
+    def _evaluate_last(self) -> None:
+        """The result of the run: its last policy, unless someone asks to stop meanwhile."""
+        self._absorb_rest(self.fleet.settle_evaluation(self._stopped))
+        if self.stop_signal:
+            return
+        if self._evaluated_version != self.fleet.weights.version:
+            self.fleet.evaluate()
+            self._absorb_rest(self.fleet.settle_evaluation(self._stopped))
+
+    def _stopped(self) -> bool:
+        return bool(self.stop_signal)

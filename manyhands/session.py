@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from core.errors import ConfigError, ManyhandsError
+from core.errors import CheckpointError, ConfigError, ManyhandsError
 from manyhands import config as configs
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
@@ -42,7 +42,10 @@ def train(config: RunConfig, root: Path, console: Console) -> int:
     sizes = build.rows(config, spec), len(config.tasks), config.replay.capacity, config.actors.actors, plan.n_step + 1
     check_fits(required_bytes(*sizes))
     registry = Registry(root)
-    run_id = registry.create(config.preset, config.seed)
+    try:
+        run_id = registry.create(config.preset, config.seed)
+    except OSError as error:
+        raise ConfigError(f"the folder of the runs cannot be used: {error}. Name another by --runs or MANYHANDS_RUNS") from None
     folder = registry.get(run_id).path
     configs.save(config, folder / "config.json")
     return _go(config, spec, registry, registry.get(run_id), console, resume=False)
@@ -63,26 +66,29 @@ def resume(name: str, root: Path, step: int | None, *, force: bool = False) -> i
         checkpoints.load(step)  # damaged ones are refused before anything of the run is touched
     elif step is not None:
         raise ConfigError(f"{row.id} has no checkpoint of step {step}; it has none at all")
-    registry.claim(row.id, force=force)
     spec = build.task_spec(config)
+    registry.claim(row.id, force=force)
     return _go(config, spec, registry, row, console, resume=True, step=step)
 
 
 def prepare(root: Path) -> None:
     """Settings of libraries that must stand before they are loaded."""
-    root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((root / ".cache" / "inductor").absolute()))
 
 
-def backend_of(config: RunConfig) -> Backend:
+def backend_of(config: RunConfig, folder: Path) -> Backend:
     if config.backend == "inline":
         from manyhands.backends.inline import Inline
 
         return Inline()
+    import torch
+
     from manyhands.backends.ray_backend import RayBackend
 
     keep = ("TORCHINDUCTOR_CACHE_DIR", "OPENBLAS_NUM_THREADS")
-    return RayBackend(env={name: os.environ[name] for name in keep if name in os.environ})
+    env = {name: os.environ[name] for name in keep if name in os.environ}
+    # Ray would set 1, and the learner takes all cores that torch says there are.
+    return RayBackend(folder / "logs", env={**env, "OMP_NUM_THREADS": str(torch.get_num_threads())})
 
 
 def _go(
@@ -92,19 +98,28 @@ def _go(
     from manyhands.run import Run
 
     console.print(f"run [bold]{row.id}[/bold] in {row.path}")
-    with Run(config, spec, backend_of(config), registry, row.id, row.path) as run:
-        try:
-            run.start(resume=resume, step=step)
-            console.print(f"[dim]{run.describe()}[/dim]")
-            run.progress.attach(console)
-            loop(run)
-            run.finish()
-        except ManyhandsError as error:
-            registry.update(row.id, status="failed", reason=str(error))
-            raise ManyhandsError(f"{error}\nwhat was saved is intact; go on with: manyhands resume {row.id}") from error
-        finally:
-            run.progress.close()
-        return _conclude(run, console)
+    try:
+        with Run(config, spec, backend_of(config, row.path), registry, row.id, row.path) as run:
+            try:
+                run.start(resume=resume, step=step)
+                console.print(f"[dim]{run.describe()}[/dim]")
+                run.progress.attach(console)
+                loop(run)
+                run.finish()
+            finally:
+                run.progress.close()
+            return _conclude(run, console)
+    except ManyhandsError as error:
+        registry.update(row.id, status="failed", reason=str(error))
+        if isinstance(error, CheckpointError) or not _has_checkpoint(row):
+            raise
+        raise ManyhandsError(f"{error}. What was saved is intact; go on with: manyhands resume {row.id}") from error
+
+
+def _has_checkpoint(row: Row) -> bool:
+    from core.checkpoint import Checkpoints
+
+    return bool(Checkpoints(row.path / "checkpoints").steps())
 
 
 def _conclude(run: "Run", console: Console) -> int:

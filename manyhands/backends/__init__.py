@@ -35,8 +35,12 @@ class Backend(Protocol):
         """Begins a call and returns its ticket."""
         ...
 
+    def beside(self, name: str, method: str, *args: Any) -> Any:
+        """The same for a call that other calls of this component need not wait for: the component has to bear that."""
+        ...
+
     def background(self, name: str, method: str, *args: Any) -> Any:
-        """The same for a call that must not hold up the others."""
+        """The same for a call that must hold up nothing, also where calls run in the caller's process."""
         ...
 
     def ready(self, tickets: Sequence[Any], *, wait: bool) -> list[Any]:

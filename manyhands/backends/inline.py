@@ -43,6 +43,8 @@ class Inline:
         future.set_result(getattr(self._components[name], method)(*args))
         return InlineTicket(name, future)
 
+    beside = call
+
     def background(self, name: str, method: str, *args: Any) -> InlineTicket:
         return InlineTicket(name, self._thread.submit(getattr(self._components[name], method), *args))
 

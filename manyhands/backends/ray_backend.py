@@ -1,13 +1,17 @@
 """Every component as a Ray actor, in its own process: the only file that imports ray."""
 
+import logging
 import os
 import secrets
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from core.errors import ManyhandsError
 from core.types import Chunk
@@ -15,6 +19,13 @@ from manyhands.backends import ComponentDied
 
 WINDOW = 4
 """chunks an actor may have unacknowledged: the back-pressure of replay on simulators"""
+OBJECT_STORE_BYTES = 256 * 2**20
+"""of a private cluster: it carries weights and large chunks, replay has shared memory of its own"""
+FOLDER = "manyhands-ray-"
+CLOSE_S = 5.0
+"""seconds that components have to end by themselves"""
+BESIDE = "beside"
+"""concurrency group of calls that others need not wait for"""
 
 
 class RayTicket(NamedTuple):
@@ -23,16 +34,32 @@ class RayTicket(NamedTuple):
 
 
 class Host:
-    """The Ray actor: holds one component and passes calls on. Components never see ray."""
+    """The Ray actor: holds one component and passes calls on. Components never see ray.
 
-    def __init__(self, factory: Callable[..., Any], args: Sequence[Any]) -> None:
-        self.component = factory(*args)
+    Args:
+        log: file that takes what the process prints.
+    """
+
+    def __init__(self, factory: Callable[..., Any], args: Sequence[Any], log: Path) -> None:
+        _redirect_output(log)
+        self.component: Any = None
+        self.error: ManyhandsError | None = None
+        try:
+            self.component = factory(*args)
+        except ManyhandsError as error:
+            self.error = error  # raised by the first call: to ray an error in here is the same as a death
 
     def call(self, method: str, *args: Any) -> Any:
+        if self.error is not None:
+            raise self.error
         return getattr(self.component, method)(*args)
 
     def process_id(self) -> int:
         return os.getpid()
+
+    def close(self) -> None:
+        if hasattr(self.component, "close"):
+            self.component.close()
 
 
 class RaySink:
@@ -66,45 +93,41 @@ class RaySink:
         _get(self.ingest.call.remote("discard_episode", writer, episode), "ingest")
 
 
-def _get(ref: Any, name: str) -> Any:
-    try:
-        return ray.get(ref)
-    except RayTaskError as error:
-        cause = error.cause
-        raise (cause if isinstance(cause, ManyhandsError) else error) from None
-    except RayActorError as error:
-        raise ComponentDied(name, str(error).splitlines()[0]) from None
-
-
 class RayBackend:
     """See the module.
 
     Args:
-        address: of a running cluster; ``local`` starts a private one on this machine.
+        logs: folder for what the components' processes print, ``<component>.log``.
         env: environment variables for every component's process.
+        address: of a running cluster; ``local`` starts a private one on this machine, unless this process is connected already.
     """
 
-    def __init__(self, address: str = "local", *, env: dict[str, str] | None = None, logs: str | None = None) -> None:
-        # A private cluster gets a token of its own: ray would otherwise leave one in the home folder that changes later `ray start` calls.
-        if address == "local":
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": env or {}},
-            object_store_memory=256 * 2**20 if address == "local" else None,
-        )
+    def __init__(self, logs: Path, *, env: dict[str, str] | None = None, address: str = "local") -> None:
+        self._logs, self._env = logs.absolute(), env or {}
         self._hosts: dict[str, Any] = {}
+        self._beside: set[str] = set()
+        self._connected_here = not ray.is_initialized()
+        self._folder = ""
+        if self._connected_here:
+            self._folder = connect(address)
+        _divert_messages(self._logs / "ray.log")
 
     def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
-        options = {"num_cpus": 0, "max_restarts": -1 if restart else 0, "max_task_retries": -1 if restart else 0}
-        self._hosts[name] = ray.remote(Host).options(**options).remote(factory, args)  # type: ignore[attr-defined]
+        self.kill(name)
+        options: dict[str, Any] = {"num_cpus": 0, "runtime_env": {"env_vars": self._env}}
+        if restart:
+            options |= {"max_restarts": -1, "max_task_retries": -1}
+            # Only for services: with such a group all calls leave the main thread, to which a learner's thread settings belong.
+            options |= {"concurrency_groups": {BESIDE: 1}}
+            self._beside.add(name)
+        self._hosts[name] = ray.remote(**options)(Host).remote(factory, args, self._logs / f"{name}.log")
 
     def call(self, name: str, method: str, *args: Any) -> RayTicket:
         return RayTicket(name, self._hosts[name].call.remote(method, *args))
+
+    def beside(self, name: str, method: str, *args: Any) -> RayTicket:
+        group = {"concurrency_group": BESIDE} if name in self._beside else {}
+        return RayTicket(name, self._hosts[name].call.options(**group).remote(method, *args))
 
     background = call
 
@@ -112,7 +135,7 @@ class RayBackend:
         if not tickets:
             return []
         refs = [t.ref for t in tickets]
-        done, _ = ray.wait(refs, num_returns=1, timeout=None if wait else 0)
+        ray.wait(refs, num_returns=1, timeout=None if wait else 0)
         done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         finished = set(done)
         return [t for t in tickets if t.ref in finished]
@@ -136,6 +159,82 @@ class RayBackend:
             ray.kill(host)
 
     def close(self) -> None:
-        self._hosts.clear()
         if ray.is_initialized():
-            ray.shutdown()
+            closing = [host.close.remote() for host in self._hosts.values()]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
+            for name in list(self._hosts):
+                self.kill(name)
+            if self._connected_here:
+                ray.shutdown()
+                if self._folder:
+                    shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def connect(address: str = "local") -> str:
+    """Connects this process to a cluster. Returns the folder of a private one, to be removed after it; empty otherwise.
+
+    Raises:
+        ManyhandsError: there is no such cluster, or none could be started.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    folder = ""
+    if address == "local":
+        # A token of its own: ray would otherwise leave one in the home folder, which changes later `ray start` calls of this user.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        _sweep()
+        # Short: the paths of ray's sockets have to fit into 107 bytes.
+        folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir="/tmp")
+        # No CPUs: components take none, and ray would start that many processes in advance.
+        options |= {"_temp_dir": folder, "num_cpus": 0, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    try:
+        ray.init(address=address, **options)
+    except (RayError, RuntimeError, ValueError, OSError) as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        reason = str(error).strip().partition("\n")[0]
+        raise ManyhandsError(f"ray could not {'start' if folder else f'connect to {address}'}: {reason}") from error
+    return folder
+
+
+def _divert_messages(log: Path) -> None:
+    """What ray would print about dying processes, in the middle of the live view: the fleet answers and counts those by itself."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(data: dict[str, Any], **_: Any) -> None:
+        with log.open("a") as file:
+            file.writelines(f"{line}\n" for line in data["lines"])
+
+    ray._private.worker.print_to_stdstream = write
+
+
+def _sweep() -> None:
+    """Removes the folders of private clusters whose driver was killed."""
+    for path in Path("/tmp").glob(f"{FOLDER}*-*"):
+        driver = path.name.removeprefix(FOLDER).partition("-")[0]
+        if not Path("/proc", driver).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _get(ref: Any, name: str) -> Any:
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        cause = error.cause
+        raise (cause if isinstance(cause, ManyhandsError) else error) from None
+    except RayActorError as error:
+        raise ComponentDied(name, _reason(error)) from None
+
+
+def _reason(error: RayActorError) -> str:
+    """Ray's explanation without its lines of identifiers."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "worker" in line.lower()), lines[0] if lines else type(error).__name__)
+
+
+def _redirect_output(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)

@@ -199,3 +199,30 @@ def test_normalizer_holds_the_moments_of_all_batches():
 
 def test_what_never_moves_is_not_blown_up():
     assert scale_of(Normalizer(torch.tensor([0.7]), torch.tensor([0.49]))).item() <= 100.1
+
+
+def test_losses_of_the_algorithm_have_the_exact_optimum_of_the_quadratic_bandit():
+    """Q(a) = -(u - u*)^2 - alpha log(1 - a^2) for a = tanh(u): what squashing adds to the density, Q takes away again. So SAC's own loss
+    has its minimum at u ~ N(u*, alpha / 2), exactly. The noise has exact first two moments, the input is always zero."""
+    alpha, best = 0.3, torch.tensor([0.4, -0.7])
+    algorithm = sac()
+
+    def q_values(critic, x, action):
+        u = torch.atanh(action)
+        return -((u - best).square() + alpha * torch.log1p(-action.square())).sum(-1).expand(2, -1)
+
+    algorithm.q_values = q_values  # type: ignore[method-assign]
+    to_double = {"dtype": torch.float64}
+    policy = {k: v.to(**to_double) for k, v in index_tree(algorithm.init([0]), 0).params.policy.items()}
+    moments, x = init_adam(policy), torch.zeros(8, OBS, **to_double)
+    noise = torch.randn(8, ACT, generator=torch.Generator().manual_seed(0), **to_double)
+    noise = (noise - noise.mean(0)) / noise.std(0, correction=0)
+    gradient = torch.func.grad(algorithm.policy_loss, has_aux=True)
+    for i in range(1, 501):
+        lr = 0.03 if i < 300 else 0.003 if i < 430 else 0.0003
+        grads, _ = gradient(policy, {}, torch.full((8,), alpha, **to_double), x, noise)
+        policy, moments = adam(policy, grads, moments, torch.tensor(float(i), **to_double), lr=lr)
+    action, _ = algorithm.sample_action(policy, x, noise)
+    u = torch.atanh(action)
+    torch.testing.assert_close(u.mean(0), best.double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(u.var(0, correction=0), torch.full((2,), alpha / 2, **to_double), rtol=1e-3, atol=0)

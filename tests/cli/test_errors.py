@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from hashlib import sha256
 
 import pytest
 
@@ -30,13 +32,15 @@ BAD = {
     "ratio": ([*TRAIN, "--replay.updates-per-step", "0"], "replay.updates_per_step is 0.0"),
     "warm-up": ([*TRAIN, "--replay.min-size", "-1"], "replay.min_size is -1"),
     "lead": ([*TRAIN, "--replay.max-lead-steps", "-1"], "replay.max_lead_steps is -1"),
-    "warm-up above capacity": ([*TRAIN, "--replay.capacity", "7000", "--replay.min-size", "7001"], "min_size is 7001 but replay holds 7000"),
+    "warm-up above capacity": ([*TRAIN, "--replay.capacity", "70", "--replay.min-size", "71"], "min_size is 71 but replay holds 70 rows"),
+    "batch": ([*TRAIN, "--algo.batch-size", "0"], "algo.batch_size is 0"),
     "actors": ([*TRAIN, "--actors.actors", "0"], "actors.actors is 0"),
     "processes": ([*TRAIN, "--actors.processes", "99"], "actors.processes is 99"),
     "evaluations": ([*TRAIN, "--evaluation.every-steps", "-5"], "evaluation.every_steps"),
     "twin": ([*TRAIN, "--learner.compile", "fast"], "learner.compile is 'fast'; allowed: auto, compile, eager"),
     "matmul": ([*TRAIN, "--learner.matmul", "x"], "learner.matmul is 'x'"),
     "option": ([*TRAIN, "--simulator.horizon", "900"], "'horizon' of simulator metaworld is 900"),
+    "option's choice": ([*TRAIN, "--simulator.reward-version", "v3"], "'v3'.*'v1', 'v2'"),
     "task": ([*TRAIN, "--tasks", "metaworld:reach-v9"], "'reach-v9'. Perhaps you meant 'reach-v3'"),
     "simulator": ([*TRAIN, "--tasks", "metaworl:reach-v3"], "'metaworl'. Perhaps you meant 'metaworld'"),
     "no task": ([*TRAIN, "--tasks", "metaworld"], "names no task"),
@@ -75,9 +79,10 @@ def test_a_mistake_is_one_line(answers, name):
 
 @pytest.mark.metaworld
 def test_a_replay_that_cannot_fit_is_refused_with_numbers(tmp_path):
-    (answer,) = ask([[*TRAIN, "--replay.capacity", "100000000000"]], tmp_path)
-    check(answer, r"replay needs [\d.e+]+ GB, /dev/shm has [\d.]+ [GM]B free of .*fix: a smaller replay capacity")
-    assert not (tmp_path / "runs").exists()
+    huge = [*TRAIN, "--replay.capacity", "100000000000"]
+    for answer in ask([huge, [*huge, "--dry-run"]], tmp_path):
+        check(answer, r"replay needs [\d.e+]+ GB, /dev/shm has [\d.]+ [GM]B free of .*fix: a smaller replay capacity")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_hold_runs(tmp_path):
@@ -141,9 +146,12 @@ def bit_flipped(folder):
     path.write_bytes(data)
 
 
-def other_schema(folder):
-    from hashlib import sha256
+def flipped_manifest(folder):
+    path = newest(folder) / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b"learner", b"laerner", 1))
 
+
+def other_schema(folder):
     path = newest(folder) / "manifest.json"
     manifest = json.loads(path.read_text())
     text = json.dumps({**manifest, "schema": 99})
@@ -167,18 +175,35 @@ DAMAGES = {
     missing_file: "learner.safetensors is missing. The checkpoint step_000000100 is intact: pass --step 100",
     truncated: "learner.safetensors has .* bytes instead of .* pass --step 100",
     bit_flipped: "learner.safetensors is damaged: sha256 .* pass --step 100",
+    flipped_manifest: "manifest.json is damaged: its sha256 .* pass --step 100",
     other_schema: "has schema 99, this version reads 1",
 }
 
 
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def refused(finished, tmp_path_factory):
+    """For each damage: the answers of resume and eval, and the run's files before and after."""
+    top = tmp_path_factory.mktemp("damaged")
+    folders = {damage: top / damage.__name__ / finished.name for damage in DAMAGES}
+    for damage, folder in folders.items():
+        shutil.copytree(finished.parent, folder.parent)
+        damage(folder)
+    before = {damage: content(folder) for damage, folder in folders.items()}
+    commands = [[verb, finished.name, "--runs", str(folder.parent)] for folder in folders.values() for verb in ("resume", "eval")]
+    answers = iter(ask(commands, top))
+    return {damage: ([next(answers), next(answers)], before[damage], content(folder)) for damage, folder in folders.items()}
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_run_is_refused_untouched(copied, damage):
-    damage(copied)
-    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    commands = [["resume", copied.name, "--runs", str(copied.parent)], ["eval", copied.name, "--runs", str(copied.parent)]]
-    for answer in ask(commands, copied.parent):
+def test_a_damaged_run_is_refused_untouched(refused, damage):
+    answers, before, after = refused[damage]
+    for answer in answers:
         check(answer, DAMAGES[damage])
-    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
+    assert before == after
 
 
 def test_an_older_checkpoint_is_gone_to_instead(copied):
@@ -189,8 +214,10 @@ def test_an_older_checkpoint_is_gone_to_instead(copied):
 
 def test_a_damaged_replay_segment(copied):
     damaged_segment(copied)
+    before = content(copied)
     (answer,) = ask([["resume", copied.name, "--runs", str(copied.parent)]], copied.parent)
     check(answer, r"replay segment .* is damaged \(sha256 differs\)")
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_names_that_are_nearly_right(copied):

@@ -1,0 +1,5 @@
+"""What holds for all tests: the settings of libraries that are read when they are loaded."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line sets it: else two cores fight over tiny matrices
