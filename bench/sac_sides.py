@@ -64,7 +64,7 @@ class Ours:
         algorithm = make(Config(hidden=hidden, batch_size=batch), spec, 1)
         self.ring = filled_ring(spec, data)
         source = Switchable(Sampler(self.ring, [0], algorithm.plan, seed=0))
-        worker = LearnerWorker(algorithm, source, SeedTree(0), LearnerConfig(threads=threads))
+        worker = LearnerWorker(algorithm, source, SeedTree(0), LearnerConfig(threads=threads, eager_first=0))
         began = time.perf_counter()
         worker.compile()
         worker.wait_compiled()

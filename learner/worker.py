@@ -14,7 +14,7 @@ from core.seeding import SeedTree
 from core.tree import map_tree, named_leaves
 from core.types import Weights
 from learner.precision import MAX_RELATIVE_ERROR, Precision, probe, set_path
-from learner.step import Step
+from learner.step import Step, Update
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,16 @@ class Config:
     """CPU threads of the update; 0: all cores but one, which simulators need: threads that wait for one another must not wait for a core"""
     compile: str = "auto"
     """auto (one compiled graph where a C++ compiler is installed) | compile | eager"""
+    eager_first: int = 500
+    """updates at the start of a run that the eager twin does while the graph is compiled; a number, not a time, so that runs repeat"""
     matmul: str = "auto"
     """auto (measured at start) | default | onednn"""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ConfigError(f"learner.threads is {self.threads}; it must be 0 (all cores but one) or more")
+        if self.eager_first < 0:
+            raise ConfigError(f"learner.eager_first is {self.eager_first}; it must be 0 or more")
         if self.matmul not in ("auto", "default", "onednn"):
             raise ConfigError(f"learner.matmul is {self.matmul!r}; allowed: auto, default, onednn")
 
@@ -51,7 +55,7 @@ class LearnerWorker:
         self.batch = map_tree(lambda leaf: leaf[None], source.batch)  # (K, B, ...) -> (S = 1, K, B, ...), views into the reused buffer
         self.state = algorithm.init([seeds.child("init").integer()])
         self.generator = torch.Generator().manual_seed(seeds.child("noise").integer())
-        self.updates, self.version = 0, 0
+        self.updates, self.version, self.eager_first = 0, 0, config.eager_first
         self.step = Step(algorithm.update, config.compile, self.threads)
 
     def _choose_precision(self, config: Config) -> Precision:
@@ -71,7 +75,8 @@ class LearnerWorker:
         self.step.warm_up(self.state, self.batch, self.algorithm.noise(self.state, [generator]))
 
     def compiling(self) -> bool:
-        return self.step.compiling()
+        """Whether the next update would have to wait for the graph."""
+        return self.updates >= self.eager_first and self.step.compiling()
 
     def wait_compiled(self) -> None:
         self.step.wait()
@@ -80,13 +85,20 @@ class LearnerWorker:
         """``count`` updates. Returns the metrics of the last one, and ``learner/seconds`` of the call."""
         began = time.monotonic()
         metrics: dict[str, Tensor] = {}
-        with self.step.running():
-            for _ in range(count):
-                self.source.sample()
-                metrics = self.step(self.state, self.batch, self.algorithm.noise(self.state, [self.generator]))
+        eager = min(count, max(0, self.eager_first - self.updates))
+        for _ in range(eager):
+            metrics = self._update_once(self.step.eager)
+        if eager < count:
+            with self.step.running():
+                for _ in range(count - eager):
+                    metrics = self._update_once(self.step)
         self.updates += count
         shown = {f"learner/{name}": float(value[0]) for name, value in metrics.items()}
         return shown | {"learner/seconds": time.monotonic() - began}
+
+    def _update_once(self, step: Update) -> dict[str, Tensor]:
+        self.source.sample()
+        return step(self.state, self.batch, self.algorithm.noise(self.state, [self.generator]))
 
     def publish(self) -> Weights:
         """A private copy of the policy under the next version number."""

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
     """updates/s on made-up data, by the twin (compiled or eager) that the run would use."""
     algorithm = build.algorithm(config, spec)
     source = _MadeUp(algorithm.plan, spec, len(config.tasks))
-    learner = LearnerWorker(algorithm, source, SeedTree(0), config.learner)
+    learner = LearnerWorker(algorithm, source, SeedTree(0), replace(config.learner, eager_first=0))
     learner.update(2)
     begun, updates = time.monotonic(), 0
     while time.monotonic() - begun < PROBE_S:

@@ -15,7 +15,7 @@ def train(run: Run) -> None:
                 fleet.collect(actor)
         updates = limiter.may_update(fleet.updates_per_call) if fleet.learner_idle() else 0
         if updates:
-            run.announce_first_update()
+            run.announce_wait()
             fleet.update(updates)
             limiter.updated(updates)
 

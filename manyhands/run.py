@@ -53,6 +53,7 @@ class Run:
         self.stop_signal = 0
         self.reason = ""
         self._evaluated_version = -1
+        self._graph_ready = False
         self._row_step = -1
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future | None = None
@@ -115,10 +116,13 @@ class Run:
             self.reason = "steps"
         return bool(self.reason)
 
-    def announce_first_update(self) -> None:
-        """Tells the view that the first update may have to wait for the compiler."""
-        if self.fleet.counters.updates == 0 and self.fleet.compiling():
+    def announce_wait(self) -> None:
+        """Tells the view when an update has to wait for the compiler; that happens once."""
+        if self._graph_ready:
+            return
+        if self.fleet.compiling():
             self.progress.waiting_for_compiler(self.fleet)
+        self._graph_ready = self.fleet.counters.updates >= self.config.learner.eager_first
 
     def log(self, absorbed: Absorbed) -> None:
         """Counts what came in; writes a row and redraws when it is time."""

@@ -39,10 +39,12 @@ def ring(tmp_path):
     ring.unlink()
 
 
-def learner(ring: Ring, *, compile: str = "eager", hidden: tuple[int, ...] = (16, 16)) -> LearnerWorker:
+def learner(ring: Ring, *, compile: str = "eager", hidden: tuple[int, ...] = (16, 16), eager_first: int = 0) -> LearnerWorker:
     module = algos.find("sac")
     algorithm = module.make(module.Config(hidden=hidden, batch_size=8, n_step=3, normalize_obs=True), SPEC, 2)
-    return LearnerWorker(algorithm, Sampler(ring, [0, 1], algorithm.plan, 3), SeedTree(0), Config(threads=1, compile=compile))
+    return LearnerWorker(
+        algorithm, Sampler(ring, [0, 1], algorithm.plan, 3), SeedTree(0), Config(threads=1, compile=compile, eager_first=eager_first)
+    )
 
 
 def bits(worker: LearnerWorker) -> dict[str, bytes]:
@@ -51,17 +53,21 @@ def bits(worker: LearnerWorker) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=needs_compiler)])
-def test_n_updates_equal_some_then_saved_loaded_and_the_rest(ring, tmp_path, mode):
-    straight = learner(ring, compile=mode)
+@pytest.mark.parametrize(
+    ("mode", "eager_first"),
+    [("eager", 0), pytest.param("compile", 0, marks=needs_compiler), pytest.param("compile", 5, marks=needs_compiler)],
+)
+def test_n_updates_equal_some_then_saved_loaded_and_the_rest(ring, tmp_path, mode, eager_first):
+    """Also where the eager twin makes the first five updates and the graph the rest."""
+    straight = learner(ring, compile=mode, eager_first=eager_first)
     straight.update(3)
     straight.update(4)
-    first = learner(ring, compile=mode)
+    first = learner(ring, compile=mode, eager_first=eager_first)
     first.update(3)
     first.publish()
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, {"learner": snapshot(first.state_dict())})
-    resumed = learner(ring, compile=mode)
+    resumed = learner(ring, compile=mode, eager_first=eager_first)
     resumed.load_state_dict(checkpoints.load().components["learner"])
     assert (resumed.updates, resumed.version) == (3, 1)
     resumed.update(4)

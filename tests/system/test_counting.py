@@ -78,3 +78,18 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, backend):
     assert counters["steps"] == 1500
     assert len(open_episodes(rows)) <= 4
     assert not list(Path("/dev/shm").glob(f"*{run}*"))
+
+
+def test_a_replay_from_which_everything_was_withdrawn_fills_again(tmp_path):
+    """As a resumed Ray run finds it when all its episodes were open: updates wait for the first transition instead of ending the run."""
+    config = counter_config(total_steps=600, simulator={"horizon": 1000}, replay={"max_lead_steps": 0})
+    seen = []
+
+    def withdraw(run):
+        run.fleet._ask("ingest", "discard_open")
+        seen.append(run.fleet.counters.updates)
+
+    folder = run_through(config, tmp_path, (200, withdraw))
+    rows, counters = replayed(folder), saved(folder).components["fleet"]["counters"]
+    assert (rows["kind"] == DISCARDED).sum() > 100
+    assert counters["updates"] > seen[0] > 0
