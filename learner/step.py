@@ -5,7 +5,6 @@ uses is decided once and never changes within the run: the two differ in the las
 """
 
 import shutil
-import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator
@@ -19,8 +18,6 @@ from core.errors import ConfigError
 from core.tree import map_tree
 
 Update = Callable[[Any, Any, Any], dict[str, torch.Tensor]]
-SWITCH_S = 2e-4
-"""seconds after which a thread must hand on the interpreter while the graph is compiled"""
 MODES = ("auto", "compile", "eager")
 
 
@@ -58,15 +55,10 @@ class Step:
 
     def _compile(self, state: Any, batch: Any, noise: Any) -> None:
         torch.set_num_threads(self.threads)  # OpenMP's setting belongs to the thread, and the graph is generated for it
-        # Compiling is Python that never waits: at the usual 5 ms every answer of a simulator would cost the main thread as much.
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_S)
         try:
             self._fn(state, batch, noise)
         except Exception as error:  # noqa: BLE001 - carried over to the caller's thread
             self._error = error
-        finally:
-            sys.setswitchinterval(usual)
 
     def compiling(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

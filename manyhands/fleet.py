@@ -17,6 +17,7 @@ from manyhands.config import RunConfig
 from protocols.evaluator import Evaluation
 from replay.ingest import ring_file
 from replay.memory import sweep
+from replay.ring import Ring
 
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
@@ -67,6 +68,7 @@ class Fleet:
         self.incarnations = dict.fromkeys(self.actors, 0)
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
+        self.ring: Ring | None = None
         self.began = time.monotonic()
         self.evaluated: Weights | None = None
         self.busy_s = {"actors": 0.0, "learner": 0.0}
@@ -99,7 +101,9 @@ class Fleet:
             self._start_actor(name)
         for task in range(len(config.tasks)):
             self._start_evaluator(task)
-        backend.start("learner", build.learner, config, self.spec, self._ask("ingest", "ring_path"))
+        path = self._ask("ingest", "ring_path")
+        self.ring = Ring.attach(path)
+        backend.start("learner", build.learner, config, self.spec, path)
         if saved:
             self._ask("learner", "load_state_dict", saved["learner"])
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
@@ -127,12 +131,18 @@ class Fleet:
     def close(self) -> None:
         """Ends all components and frees the shared memory."""
         self.backend.close()
+        if self.ring is not None:
+            self.ring.close()
         ring_file(self.run_id).unlink(missing_ok=True)
 
     # ---- what the loop asks -------------------------------------------------------------------------------------------
 
     def idle_actors(self) -> Iterator[str]:
         return (name for name in self.actors if name not in self.running)
+
+    def drawable(self) -> bool:
+        """Whether replay has a transition of every task that can be drawn; losses and a resume withdraw some."""
+        return self.ring is not None and bool((self.ring.state().live > 0).all())
 
     def learner_idle(self) -> bool:
         return "learner" not in self.running

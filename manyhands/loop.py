@@ -10,10 +10,11 @@ def train(run: Run) -> None:
     """
     fleet, limiter, clocks = run.fleet, run.limiter, run.clocks
     while not run.done():
+        drawable = fleet.drawable()  # it may have been, and be no more: then only collecting helps
         for actor in fleet.idle_actors():
-            if limiter.may_insert(fleet.steps_under_way() + fleet.steps_per_call):
+            if not drawable or limiter.may_insert(fleet.steps_under_way() + fleet.steps_per_call):
                 fleet.collect(actor)
-        updates = limiter.may_update(fleet.updates_per_call) if fleet.learner_idle() else 0
+        updates = limiter.may_update(fleet.updates_per_call) if drawable and fleet.learner_idle() else 0
         if updates:
             run.announce_wait()
             fleet.update(updates)

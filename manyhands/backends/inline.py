@@ -1,10 +1,15 @@
 """Every component in this process; a call is a call. Simulators still run in processes of their own."""
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from core.types import Chunk
+
+SWITCH_S = 2e-4
+"""Seconds after which a thread must hand on the interpreter. Compiling, evaluating and updating share it here; at the usual 5 ms every
+answer of a simulator would cost the waiting thread as much."""
 
 
 class InlineTicket(NamedTuple):
@@ -32,6 +37,7 @@ class Inline:
     """Calls run when they are made; ``background`` calls run in one thread beside them."""
 
     def __init__(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
         self._components: dict[str, Any] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="background")
 

@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, backend):
 
 def test_a_replay_from_which_everything_was_withdrawn_fills_again(tmp_path):
     """As a resumed Ray run finds it when all its episodes were open: updates wait for the first transition instead of ending the run."""
-    config = counter_config(total_steps=600, simulator={"horizon": 1000}, replay={"max_lead_steps": 0})
+    config = counter_config(total_steps=600, simulator={"horizon": 60}, replay={"max_lead_steps": 0})
     seen = []
 
     def withdraw(run):

@@ -51,7 +51,8 @@ def continued(folder, config):
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, twin):
     """The second half in a process of its own. Simulators end episodes themselves and at the horizon; evaluations run beside."""
     algo = {"n_step": 3, "normalize_obs": True}
-    changes = {"simulator": {"terminate_on_success": True}, "evaluation": {"every_steps": 100}, "algo": algo, "learner": {"compile": twin}}
+    learner = {"compile": twin, "eager_first": 40}
+    changes = {"simulator": {"terminate_on_success": True}, "evaluation": {"every_steps": 100}, "algo": algo, "learner": learner}
     straight = run_through(tiny(total_steps=WHOLE, **changes), tmp_path, (PART, lambda run: run.save(wait=True)))
     broken = run_through(tiny(total_steps=PART, **changes), tmp_path)
     for name in EXACT:
