@@ -138,7 +138,8 @@ class Bench:
         root = Path(tempfile.mkdtemp(prefix=f"ours-{mode}-{seed}-", dir=self.folder))
         arguments = train_arguments(self.args.preset, mode, seed, self.args.extra)
         if stop_early:
-            arguments += ["--total-steps", str(run_config(self.args.preset, mode, seed, self.args.extra).replay.min_size + 1000)]
+            steps = run_config(self.args.preset, mode, seed, self.args.extra).replay.min_size + 1000
+            arguments += ["--total-steps", str(steps), "--learner.eager-first", "0"]  # so that it waits for the compiled graph
         more = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor")} if self.args.warm else {}
         command = [sys.executable, "-P", "-m", "manyhands", "train", *arguments, "--runs", str(root / "runs")]
         child = Child(command, root / "log", self.args.cores, **more)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from core.errors import CheckpointError, ConfigError, ManyhandsError
 from manyhands import config as configs
+from manyhands.arguments import runs_root
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
 from manyhands.registry import Registry
@@ -113,7 +114,7 @@ def _go(
         registry.update(row.id, status="failed", reason=str(error))
         if isinstance(error, CheckpointError) or not _has_checkpoint(row):
             raise
-        raise ManyhandsError(f"{error}. What was saved is intact; go on with: manyhands resume {row.id}") from error
+        raise ManyhandsError(f"{error}. What was saved is intact; go on with: manyhands resume {_command(registry, row.id)}") from error
 
 
 def _has_checkpoint(row: Row) -> bool:
@@ -122,24 +123,28 @@ def _has_checkpoint(row: Row) -> bool:
     return bool(Checkpoints(row.path / "checkpoints").steps())
 
 
+def _command(registry: Registry, run: str) -> str:
+    """A run as the next command has to name it."""
+    return run if registry.root == runs_root() else f"{run} --runs {registry.root}"
+
+
 def _conclude(run: "Run", console: Console) -> int:
-    """Says what happened, honestly, and the next command."""
+    """Says what happened, honestly, and the next command; lines are not broken, so that the command can be copied."""
     steps, took = run.fleet.counters.steps, f"{run.fleet.counters.steps:,} env steps, {run.progress.elapsed_s:.0f} s of training"
-    target, best = run.config.evaluation.target_success, run.best
+    target, best, name = run.config.evaluation.target_success, run.best, _command(run.registry, run.id)
     if run.reason == "stopped":
-        console.print(f"stopped and saved after {took}.\nnext: manyhands resume {run.id}")
+        console.print(f"stopped and saved after {took}.\nnext: manyhands resume {name}", soft_wrap=True)
         return 130
     if best is None:
-        console.print(f"done after {took}; there was no evaluation.\nnext: manyhands eval {run.id}")
+        console.print(f"done after {took}; there was no evaluation.\nnext: manyhands eval {name}", soft_wrap=True)
         return 0
     result = f"success any {best['success_any']:.0%}, last {best['success_last']:.0%} of {best['episodes']} evaluation episodes"
     if run.reason == "target":
-        console.print(f"[green]reached the target[/green]: {result}, after {took}.")
+        said = f"[green]reached the target[/green]: {result}, after {took}."
     elif target:
-        console.print(
-            f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
-        )
+        said = f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
     else:
-        console.print(f"done after {took}; best: {result}, at {best['steps']:,} steps.")
-    console.print(f"the run is in {run.folder}\nnext: manyhands eval {run.id}   (50 fresh goals)   or: manyhands show {run.id}")
+        said = f"done after {took}; best: {result}, at {best['steps']:,} steps."
+    follow = f"next: manyhands eval {name}   (50 fresh goals)   or: manyhands show {name}"
+    console.print(f"{said}\nthe run is in {run.folder}\n{follow}", soft_wrap=True)
     return 1 if target and run.reason != "target" else 0

@@ -71,7 +71,7 @@ def test_a_preset_from_train_to_eval(tmp_path):
     assert done.stdout.count("did not reach the target") == 2
     runs = sorted(path.name for path in (tmp_path / "runs").glob("reach-sac-s*"))
     assert [run[:-5] for run in runs] == ["reach-sac-s0", "reach-sac-s1"]
-    assert f"manyhands eval {runs[0]}" in " ".join(done.stdout.split())
+    assert f"next: manyhands eval {runs[0]}   (50 fresh goals)   or: manyhands show {runs[0]}\n" in done.stdout
     (answer,) = ask([["eval", runs[0], "--episodes", "2"]], tmp_path)
     assert answer["code"] == 0
     assert "metaworld:reach-v3" in answer["out"]

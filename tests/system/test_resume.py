@@ -3,18 +3,21 @@
 import json
 import os
 import signal
+import threading
 
 import pytest
 
 from core.metrics import read_metrics
 from learner.step import compiler_available
 from manyhands import config as configs
+from manyhands.loop import train
 from tests.system.tiny import (
     PATIENCE_S,
     assert_equal,
     evaluations,
     kill_9,
     manyhands,
+    opened,
     replayed,
     run_through,
     saved,
@@ -22,6 +25,7 @@ from tests.system.tiny import (
     steps_saved,
     tiny,
     wait_for,
+    when,
 )
 
 WHOLE, PART = 600, 228
@@ -94,9 +98,6 @@ def test_open_episodes_come_back_wherever_a_run_is_cut(tmp_path):
 
 
 def run_through_from(folder, config, root, step):
-    from manyhands.loop import train
-    from tests.system.tiny import opened
-
     with opened(config, root, folder.name, step=step) as run:
         assert run.fleet.counters.steps == step
         train(run)
@@ -134,7 +135,34 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (130, ""), (out, err)
-    assert out.rstrip().endswith(f"next: manyhands resume {run}")
+    assert out.endswith(f"next: manyhands resume {run} --runs {tmp_path}\n"), "the line can be copied"
     assert "stopped" in manyhands("runs", "--runs", tmp_path).stdout
     step = saved(tmp_path / run).step
     assert json.loads((tmp_path / run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == step
+
+
+def test_a_checkpoint_that_replay_lost_is_made_again(tmp_path):
+    """The ingest process was replaced between staging and writing: a save in passing is left out, the last one is repeated."""
+    with opened(tiny(total_steps=80), tmp_path) as run:
+        write, answers = run.fleet.write_replay, [None, None]
+        run.fleet.write_replay = lambda: answers.pop() if answers else write()
+        run.save()
+        assert not run.finish_writing()
+        assert not run.checkpoints.steps()
+        train(run)
+        run.finish()
+        assert saved(run.folder).step == 80
+
+
+def test_a_checkpoint_is_the_moment_of_its_save_however_late_it_is_written(tmp_path):
+    config, gate = tiny(total_steps=200), threading.Event()
+    at_once = run_through(config, tmp_path, (100, lambda run: run.save(wait=True)))
+    with opened(config, tmp_path) as run:
+        write = run.fleet.write_replay
+        run.fleet.write_replay = lambda: write() if gate.wait(PATIENCE_S) else None
+        when(run, (100, lambda run: run.save()), (180, lambda run: gate.set()))
+        train(run)
+        run.finish()
+    for name in EXACT:
+        assert_equal(saved(at_once, 100).components[name], saved(run.folder, 100).components[name], name)
+    assert replayed(at_once, 100).tobytes() == replayed(run.folder, 100).tobytes()
