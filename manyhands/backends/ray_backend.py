@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
+from ray._private import worker as ray_worker
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from core.errors import ManyhandsError
@@ -206,7 +207,7 @@ def _divert_messages(log: Path) -> None:
         with log.open("a") as file:
             file.writelines(f"{line}\n" for line in data["lines"])
 
-    ray._private.worker.print_to_stdstream = write
+    ray_worker.print_to_stdstream = write
 
 
 def _sweep() -> None:
