@@ -2,7 +2,7 @@
 
 from actors.worker import Config as ActorConfig
 from algos.sac import Config as SacConfig
-from manyhands.config import EvaluationConfig, ReplayConfig, RunConfig
+from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
 from simulators.metaworld import Options
 
 
@@ -16,4 +16,5 @@ def preset() -> RunConfig:
         actors=ActorConfig(actors=2, simulators=16, chunk=25, random_steps=8000),
         replay=ReplayConfig(updates_per_step=1 / 16, min_size=8000, max_lead_steps=4000),
         evaluation=EvaluationConfig(every_steps=16_000, episodes=20, horizon=500, target_success=0.95),
+        checkpoint=CheckpointConfig(every_s=5),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
+from manyhands.backends import ComponentDied
 from replay.ingest import ring_file
 from tests.system.counting import check_draws, check_rows, counter_config, discarded_episodes, open_episodes, simulator_seed
 from tests.system.probe import Probe
@@ -102,6 +103,17 @@ def test_counting_across_kill_9_of_simulator_actor_and_ingest_and_then_resume(tm
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_lost_learner_ends_the_run_in_one_line_and_leaves_a_checkpoint(tmp_path):
+    events = (300, lambda run: run.save(wait=True)), (400, lambda run: kill(run, "learner"))
+    with pytest.raises(ComponentDied, match=r"^learner died: .*") as death:
+        run_through(tiny(backend="ray", total_steps=100_000), tmp_path, *events)
+    assert "\n" not in str(death.value)
+    (folder,) = [path.parent for path in tmp_path.glob("*/config.json")]
+    assert saved(folder).components["learner"]["updates"] > 0
+    assert not ring_file(folder.name).exists()
+
+
+@pytest.mark.usefixtures("cluster")
 def test_lockstep_is_inline_bit_for_bit(tmp_path):
     """Also through a checkpoint in the middle; turns of 3 vector steps, so that a chunk is cut within a turn."""
     common = {"total_steps": 600, "actors": {"steps_per_call": 3}, "evaluation": {"every_steps": 250}}
@@ -170,8 +182,6 @@ def test_a_component_has_a_process_with_a_log_and_our_settings(backend, tmp_path
 
 
 def test_errors_come_as_what_they_are(backend):
-    from manyhands.backends import ComponentDied
-
     backend.start("good", Probe, 1)
     backend.start("bad", Probe, -1)
     with pytest.raises(ConfigError, match="number is -1"):

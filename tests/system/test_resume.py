@@ -128,11 +128,16 @@ def test_kill_9_in_the_middle_then_resume(tmp_path):
     assert [r["step"] for r in check_metrics(folder)] == [r["step"] for r in rows]
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, number):
     config = tiny(total_steps=100_000, simulator={"slow_ms": 1.0})
     process, run = start_child(config, tmp_path)
     wait_for(lambda: (tmp_path / run / "metrics.jsonl").exists() and read_metrics(tmp_path / run / "metrics.jsonl"), "metrics", process)
-    os.kill(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        busy = manyhands("resume", run, "--runs", tmp_path)
+        assert busy.returncode == 2
+        assert f"error: the run {run} is running already, as process {process.pid}" in busy.stderr
+    os.kill(process.pid, number)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (130, ""), (out, err)
     assert out.endswith(f"next: manyhands resume {run} --runs {tmp_path}\n"), "the line can be copied"
