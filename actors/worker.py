@@ -33,6 +33,8 @@ class Config:
     """env steps of every simulator per turn of an actor; 0: one inline, a chunk under Ray"""
     random_steps: int = 1000
     """env steps of the whole run that act uniformly at random at the start"""
+    pin: bool = False
+    """each simulator process to one core, in turn over the cores of the machine; for machines that do nothing else"""
     step_timeout_s: float = 30.0
     """a simulator step that takes longer is a hang: its process is replaced"""
     reset_timeout_s: float = 120.0

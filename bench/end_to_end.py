@@ -21,11 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from _machine import RESULTS, VENV, adopt_orphans, bound, busy_s, child_env, describe, reap_orphans, tail, write, write_json  # noqa: E402
-from _peers import ensure  # noqa: E402
-from e2e_outcome import ours_outcome, probe_outcome, sb3_outcome  # noqa: E402
-from e2e_report import line, markdown  # noqa: E402
-from e2e_settings import DIFFERENCES, MODES, not_carried, run_config, sb3_settings, train_arguments  # noqa: E402
+from _machine import RESULTS, VENV, adopt_orphans, bound, busy_s, child_env, describe, reap_orphans, tail, write, write_json
+from _peers import ensure
+from e2e_outcome import ours_outcome, probe_outcome, sb3_outcome
+from e2e_report import line, markdown
+from e2e_settings import DIFFERENCES, MODES, not_carried, run_config, sb3_settings, train_arguments
 
 PEERS = ["stable-baselines3==2.9.2", "gymnasium==1.4.0", "mujoco==3.3.0", "metaworld==3.1.1"]
 VECTORS = ("dummy", "fork")

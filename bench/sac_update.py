@@ -19,10 +19,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from _machine import RESULTS, THREAD_VARIABLES, VENV, bound, child_env, describe, tail, write, write_json  # noqa: E402
-from _peers import ensure  # noqa: E402
-from sac_report import markdown, summary  # noqa: E402
-from sac_sides import CASES, SIDES  # noqa: E402
+from _machine import RESULTS, THREAD_VARIABLES, VENV, bound, child_env, describe, tail, write, write_json
+from _peers import ensure
+from sac_report import markdown, summary
+from sac_sides import CASES, SIDES
 
 PEERS = ["stable-baselines3==2.9.2", "sbx-rl==0.28.0"]
 START_LIMIT_S = 180.0

@@ -1,7 +1,7 @@
 """The contracts between packages, as protocols: who calls what, with which shapes, and what may be raised."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,38 @@ class Simulator(Protocol):
 
     def close(self) -> None:
         """Frees everything. May be called twice."""
+        ...
+
+
+class BlockArrays(NamedTuple):
+    """Where a block of n simulators of one process reads and writes: consecutive slots of a pool's shared memory."""
+
+    action: NDArray[np.float32]
+    """(n, A)"""
+    closing: Mapping[str, NDArray]
+    """(n, ...) the observation that the step led to"""
+    reward: NDArray[np.float32]
+    """(n,)"""
+    terminated: NDArray[np.bool_]
+    """(n,)"""
+    truncated: NDArray[np.bool_]
+    """(n,)"""
+    success: NDArray[np.bool_]
+    """(n,)"""
+    progress: NDArray[np.float64]
+    """[1] the slot that is being stepped, [2] since when (``time.monotonic``): to be kept true, a parent waits for it with a deadline"""
+    first_slot: int
+
+
+class Block(Protocol):
+    """Steps many simulators with one call. A simulator module may offer ``block(simulators, arrays)``, which returns one or None."""
+
+    def step(self) -> None:
+        """One step of each, from and into the arrays it was made with.
+
+        Raises:
+            SimulatorError: as ``Simulator.step``.
+        """
         ...
 
 

@@ -86,6 +86,26 @@ class EvalArguments(ShowArguments):
     """of the goals; differs from those of training and of its evaluations whatever it is"""
 
 
+@dataclass(frozen=True)
+class JudgeArguments:
+    """A policy without training plays a protocol."""
+
+    protocol: tyro.conf.Positional[str] = ""
+    """mt10, mt50, ml10, ml45, mt1-TASK or ml1-TASK"""
+    policy: Literal["scripted", "random", "zero"] = "scripted"
+    """Meta-World's scripted experts, uniformly random actions, or no motion"""
+    setting: Literal["v3", "2019"] = "v3"
+    """2019: horizon 150, one goal per task in MT, reward v1"""
+    goals: int = 0
+    """per task, the first so many; 0: all of the protocol"""
+    seed: int = 0
+    """of the random policy"""
+    processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """that play side by side"""
+    out: Path | None = None
+    """every episode, one JSON object per line"""
+
+
 class TrainArguments:
     """The parsed command line of ``train``."""
 

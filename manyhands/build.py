@@ -16,11 +16,12 @@ from core.seeding import SeedTree
 from core.types import TaskSpec
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
-from protocols.evaluator import Evaluator
+from protocols.evaluator import PolicyEvaluator
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.sampler import Sampler
 from simulators.pool import SimulatorPool
+from simulators.process import cores
 
 
 def task_spec(config: RunConfig) -> TaskSpec:
@@ -83,6 +84,7 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         [tree.child("simulator", i).integer() for i in range(settings.simulators)],
         config.simulator_options,
         workers=settings.processes,
+        cores=cores(index, settings.processes) if settings.pin else None,
         step_timeout_s=settings.step_timeout_s,
         reset_timeout_s=settings.reset_timeout_s,
         log_dir=logs / f"actor-{index}",
@@ -107,14 +109,17 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
     return ActorWorker(spec, policy, pool, sink, recorder)
 
 
-def evaluator(config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation") -> Evaluator:
+def evaluator(
+    config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation"
+) -> PolicyEvaluator:
     """Simulators with seeds of their own: evaluation meets goals that training did not."""
     settings = config.evaluation
     count = simulators or settings.episodes
     tree = seeds(config).child("task", task).child(seed_name)
+    own = [tree.child("simulator", i).integer() for i in range(count)]
     pool = SimulatorPool(
         config.tasks[task],
-        [tree.child("simulator", i).integer() for i in range(count)],
+        own,
         config.evaluation_options,
         workers=min(settings.processes, count),
         step_timeout_s=config.actors.step_timeout_s,
@@ -122,4 +127,4 @@ def evaluator(config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simul
         log_dir=logs / f"evaluator-{task}",
         wait=False,
     )
-    return Evaluator(algorithm(config, spec), pool, settings.episodes, task)
+    return PolicyEvaluator(algorithm(config, spec), pool, settings.episodes, task, own)

@@ -13,6 +13,8 @@ usage: manyhands COMMAND [...]
       [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
   resume RUN             go on from the newest checkpoint, whatever ended the run
   eval RUN               deterministic evaluation on fresh goals
+  eval --policy scripted PROTOCOL
+                         Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -66,9 +68,9 @@ def _doctor(args: list[str]) -> int:
     from rich.console import Console
 
     from manyhands.doctor import checks, exit_status, render
-    from manyhands.machine import matmul_check
+    from manyhands.machine import fast_step_check, matmul_check
 
-    found = checks(options.runs, extra=[matmul_check])
+    found = checks(options.runs, extra=[matmul_check, fast_step_check])
     render(Console(), found)
     return exit_status(found)
 
@@ -112,12 +114,29 @@ def _resume(args: list[str]) -> int:
 
 def _eval(args: list[str]) -> int:
     _before_numpy()
+    if any(arg == "--policy" or arg.startswith("--policy=") for arg in args):
+        return _judge(args)
     from manyhands.arguments import EvalArguments, parse_run
 
     options = parse_run(EvalArguments, args, "eval")
     from manyhands.evaluate import evaluate_run
 
     return evaluate_run(options.run, options.runs, episodes=options.episodes, which=options.which, seed=options.seed, step=options.step)
+
+
+def _judge(args: list[str]) -> int:
+    from core.errors import ConfigError
+    from manyhands.arguments import JudgeArguments, parse
+
+    options = parse(JudgeArguments, args, "eval")
+    if not options.protocol:
+        raise ConfigError("eval --policy scripted needs a protocol after it. Allowed: mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK")
+    from manyhands.judge import Judgement, judge
+    from protocols.metaworld import find
+
+    protocol = find(options.protocol, options.setting)
+    judgement = Judgement(protocol, options.policy, options.goals or protocol.test_goals, options.seed)
+    return judge(judgement, processes=options.processes, out=options.out)
 
 
 def _runs(args: list[str]) -> int:

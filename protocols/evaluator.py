@@ -1,19 +1,96 @@
-"""Deterministic evaluation: a fixed number of whole episodes for every simulator, so that quick successes cannot fill the quota.
+"""Evaluation: a fixed quota of whole episodes for every (task, goal), so that quick successes cannot fill it. Simulators in, rows out.
 
-(Taking the first E episodes that end, over simulators of unequal speed, over-counts successes: a solved goal is replayed more often.)
+(Taking the first E episodes that end, over simulators of unequal speed, over-counts successes: a solved goal is replayed more often.
+``protocols.official`` has that number under its own name.)
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Algorithm, SimulatorStep, SteppedSimulators
-from core.types import Weights
+from core.contracts import Algorithm, SteppedSimulators
+from core.errors import ConfigError
+from core.types import TaskSpec, Weights
+from protocols.plan import Plan, from_zero
+from protocols.players import AlgorithmPlayer, Player
+from protocols.rows import Results
+from protocols.tally import Tally
+
+
+class Evaluator:
+    """Plays a plan on N simulators, of one task or of several. What a lost simulator costs is played again.
+
+    Where the plan has adaptation, a trial's first episode is the zero-shot control of its later ones: same goal, same policy, and
+    ``Results.gain`` is the difference.
+
+    Args:
+        simulators: N, owned and closed by this object. Slots may differ in task, then ``simulators.specs`` tells which is where.
+        seeds: of the N simulators, for the rows.
+
+    Raises:
+        ConfigError: the plan does not fit.
+    """
+
+    def __init__(self, simulators: SteppedSimulators, plan: Plan, seeds: Sequence[int] | None = None) -> None:
+        plan.check(simulators.size)
+        self.simulators, self.plan = simulators, plan
+        self.seeds = [-1] * simulators.size if seeds is None else [int(seed) for seed in seeds]
+        if len(self.seeds) != simulators.size:
+            raise ConfigError(f"{len(self.seeds)} seeds for {simulators.size} simulators")
+
+    def evaluate(self, player: Player, settings: Mapping[str, Any] = MappingProxyType({})) -> Results:
+        """All episodes of the plan, each counted once.
+
+        Args:
+            settings: what every row must tell beside the task's labels and the player's settings: run, checkpoint, seed ...
+
+        Raises:
+            SimulatorError: not retryable; the simulators are broken, or an episode was lost again and again.
+        """
+        self.simulators.ready()
+        specs = task_specs(self.simulators)
+        told = self._settings(specs, {**player.settings, **settings})
+        tally = Tally(self.plan, [spec.task for spec in specs], self.seeds)
+        while not tally.complete():
+            self._play(player, tally)
+        return Results(tally.rows(), told, tally.lost)
+
+    def close(self) -> None:
+        self.simulators.close()
+
+    def _play(self, player: Player, tally: Tally) -> None:
+        """One pass: every slot plays a run of trials that it misses; those that miss none step along."""
+        simulators = self.simulators
+        simulators.reset(tally.targets().tolist())
+        tally.begin(simulators.variations)
+        player.begin(np.ones(simulators.size, bool))
+        while tally.playing():
+            simulators.send(player.act(simulators.obs["obs"]))
+            step = simulators.recv()
+            began = tally.count(step, simulators.variations)
+            player.observe(step)
+            if began.any():
+                player.begin(began)
+
+    def _settings(self, specs: Sequence[TaskSpec], common: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        by_task: dict[str, TaskSpec] = {}
+        for spec in specs:
+            if by_task.setdefault(spec.task, spec) != spec:
+                raise ConfigError(f"two simulators of {spec.task} differ in labels or horizon; their rows could not be told apart")
+        trial = {"adaptation": self.plan.adaptation, "evaluation": self.plan.evaluation}
+        return {task: {**dict(spec.labels), "horizon": spec.horizon, **trial, **common} for task, spec in by_task.items()}
+
+
+def task_specs(simulators: SteppedSimulators) -> Sequence[TaskSpec]:
+    """(N,) what each slot is; one task's simulators need not say it slot by slot."""
+    return getattr(simulators, "specs", None) or [simulators.spec] * simulators.size
 
 
 class Evaluation(NamedTuple):
-    """E episodes of one task under one policy."""
+    """E episodes of one task under one policy: what training reads."""
 
     task: str
     version: int
@@ -30,61 +107,41 @@ class Evaluation(NamedTuple):
     """episodes that a lost simulator cost; they are repeated, not counted"""
 
 
-class Evaluator:
-    """Plays ``episodes`` episodes on N simulators; simulator i always plays its variations 0, 1, 2 ...: every evaluation meets the same.
+class PolicyEvaluator:
+    """The component that evaluates one task of a run: always the same episodes, variations 0, 1, 2 ... of every simulator.
 
     Args:
         simulators: N of one task, owned and closed by this object.
+        seeds: of the N simulators, for the rows.
     """
 
-    def __init__(self, algorithm: Algorithm, simulators: SteppedSimulators, episodes: int, task: int = 0) -> None:
-        self.algorithm, self.simulators, self.task = algorithm, simulators, task
-        N = simulators.size
-        self.quota = np.full(N, episodes // N) + (np.arange(N) < episodes % N)
+    def __init__(
+        self, algorithm: Algorithm, simulators: SteppedSimulators, episodes: int, task: int = 0, seeds: Sequence[int] | None = None
+    ) -> None:
+        self.algorithm, self.tasks = algorithm, np.full(simulators.size, task)
+        self.evaluator = Evaluator(simulators, from_zero(simulators.size, episodes), seeds)
+
+    def results(
+        self, weights: Weights, settings: Mapping[str, Any] = MappingProxyType({}), rng: np.random.Generator | None = None
+    ) -> Results:
+        """All episodes as rows; with ``rng`` by actions sampled with its noise, else without exploration."""
+        simulators = self.evaluator.simulators
+        simulators.ready()
+        player = AlgorithmPlayer(self.algorithm, weights, self.tasks, rng, action_dim=simulators.spec.action_dim)
+        return self.evaluator.evaluate(player, settings)
 
     def evaluate(self, weights: Weights) -> Evaluation:
         """All episodes, whole, without exploration."""
-        self.simulators.ready()
-        tally = _Tally(self.quota)
-        self.simulators.reset([0] * self.simulators.size)
-        while tally.open():
-            action = self.algorithm.act(weights.params, None, self.simulators.obs["obs"], None, self.task)[0]
-            self.simulators.send(action)
-            tally.count(self.simulators.recv())
-        return tally.result(self.simulators.spec.task, weights.version)
+        results = self.results(weights)
+        return Evaluation(
+            results.tasks[0],
+            weights.version,
+            success_any=results.column("success_any"),
+            success_last=results.column("success_last"),
+            episode_return=results.column("episode_return"),
+            first_success=results.column("first_success"),
+            lost=results.lost,
+        )
 
     def close(self) -> None:
-        self.simulators.close()
-
-
-class _Tally:
-    """Per-simulator accounts of the episodes that still count."""
-
-    def __init__(self, quota: NDArray) -> None:
-        self.left = quota.copy()
-        self.t = np.zeros(len(quota), int)
-        self.returns, self.any, self.first = np.zeros(len(quota)), np.zeros(len(quota), bool), np.full(len(quota), -1)
-        self.done: list[tuple[bool, bool, float, int]] = []
-        self.lost = 0
-
-    def open(self) -> bool:
-        return bool((self.left > 0).any())
-
-    def count(self, step: SimulatorStep) -> None:
-        ended, lost = step.terminated | step.truncated, step.lost
-        success = step.success & ~lost
-        self.t += 1
-        self.returns += step.reward
-        self.first[success & (self.first < 0)] = self.t[success & (self.first < 0)]
-        self.any |= success
-        for i in np.flatnonzero(ended | lost):
-            if lost[i]:
-                self.lost += 1
-            elif self.left[i] > 0:
-                self.left[i] -= 1
-                self.done.append((bool(self.any[i]), bool(success[i]), float(self.returns[i]), int(self.first[i])))
-            self.t[i], self.returns[i], self.any[i], self.first[i] = 0, 0.0, False, -1
-
-    def result(self, task: str, version: int) -> Evaluation:
-        any_, last, returns, first = (np.array(column) for column in zip(*self.done, strict=True))
-        return Evaluation(task, version, any_, last, returns, first, self.lost)
+        self.evaluator.close()

@@ -5,13 +5,13 @@
 import only light packages; the heavy one is imported in ``make``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from core.contracts import Simulator
+from core.contracts import Block, BlockArrays, Simulator
 from core.errors import ConfigError, unknown
 from simulators._options import field_names
 
@@ -65,6 +65,13 @@ def make(name: str, seed: int, **options: Any) -> Simulator:
         raise ConfigError(f"simulator seed {seed} of {name} is negative. Allowed: 0 and up")
     simulator, task = split(name)
     return _module(simulator).make(task, seed, **options)
+
+
+def block(names: Sequence[str], made: Sequence[Simulator], arrays: BlockArrays) -> Block | None:
+    """What steps these simulators with one call, where their module offers it."""
+    modules = {split(name)[0] for name in names}
+    offer = getattr(_module(modules.pop()), "block", None) if len(modules) == 1 else None
+    return offer(made, arrays) if offer else None
 
 
 def _module(simulator: str) -> ModuleType:

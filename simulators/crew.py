@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from core.errors import SimulatorError
+from core.errors import ConfigError, SimulatorError
 from core.types import TaskSpec
-from simulators.memory import DONE, IDLE, LAUNCHING, RESETTING, STEPPING, Memory, shares, spec_from_json
+from simulators.memory import DONE, IDLE, LAUNCHING, RESETTING, STEPPING, Memory, shares, specs_from_json
 from simulators.process import Process, read_spec_line
 
 ATTACH = b"M"
 _ENDS = (DONE, b"\n")
 """An answer is complete with one of these: the spec is a line, all others are DONE."""
 
-_LOOK_S = 0.25
-"""A worker that goes from a step into a reset changes its deadline without a word: look again at least so often."""
+_LOOK_S = 0.1
+"""How often deadlines are looked at while nobody answers. They cost more than a step to work out, so not before."""
 
 Deadline = Callable[[int], tuple[float, str]]
 """Worker -> (when its time is over, what to say of it then)."""
@@ -43,9 +43,10 @@ class Crew:
 
     def __init__(self, name: str, processes: list[Process], slots: int, fd: int, deadlines: Deadlines) -> None:
         self.name, self.processes, self.slots, self.fd, self.deadlines = name, processes, slots, fd, deadlines
+        self._look_ms = 1000 * min(_LOOK_S, *deadlines)
         self.shares = shares(slots, len(processes))
         self.memory: Memory | None = None
-        self.spec: TaskSpec | None = None
+        self.specs: list[TaskSpec | None] = [None] * slots
 
     def launch(self, workers: Iterable[int]) -> dict[int, str]:
         """Starts these workers side by side. Returns those that failed, with the reason."""
@@ -70,7 +71,7 @@ class Crew:
         heard, failed = self._wait(workers, self._launch_deadline)
         for w in workers:
             if w not in failed:
-                self._agree(spec_from_json(read_spec_line(heard[w])))
+                self._agree(w, specs_from_json(read_spec_line(heard[w])))
         attached = [w for w in workers if w not in failed]
         self.send(ATTACH, attached)
         return failed | self._wait(attached, self._launch_deadline)[1]
@@ -84,6 +85,11 @@ class Crew:
         """Waits until each of these has answered or failed. Returns the failed, which are dead by now, with the reason."""
         return self._wait(workers, self._work_deadline)[1]
 
+    def wait_any(self, workers: Iterable[int]) -> tuple[list[int], dict[int, str]]:
+        """Waits until one of these has answered or failed. Returns all that have, and which of them failed, with the reason."""
+        heard, failed = self._wait(workers, self._work_deadline, some=True)
+        return [w for w in heard if w in failed or heard[w]], failed
+
     def close(self) -> None:
         """Lets the workers close their simulators, then ends what is left of them."""
         for process in self.processes:
@@ -94,23 +100,29 @@ class Crew:
             process.kill()
             process.log.close()
 
-    def _agree(self, spec: TaskSpec) -> None:
+    def _agree(self, worker: int, specs: list[TaskSpec]) -> None:
+        """Slots may have different tasks, but one observation and one action; a worker made anew must make what it made before."""
+        first = self.specs[0] or specs[0]
+        for slot, spec in zip(range(self.slots)[self.shares[worker]], specs, strict=True):
+            if (spec.observation, spec.action_dim) != (first.observation, first.action_dim):
+                raise ConfigError(f"{first.task} and {spec.task} differ in observation or action; simulators of one pool need equal ones")
+            if self.specs[slot] not in (None, spec):
+                raise SimulatorError(f"slot {slot} was made twice and differs: {self.specs[slot]} and {spec}", retryable=False)
+            self.specs[slot] = spec
         if self.memory is None:
-            os.ftruncate(self.fd, Memory.size(spec, self.slots, len(self.processes)))
-            self.memory, self.spec = Memory(self.fd, spec, self.slots, len(self.processes)), spec
-        elif spec != self.spec:
-            raise SimulatorError(f"{self.name}: two workers made different tasks, {self.spec} and {spec}", retryable=False)
+            os.ftruncate(self.fd, Memory.size(first, self.slots, len(self.processes)))
+            self.memory = Memory(self.fd, first, self.slots, len(self.processes))
 
-    def _wait(self, workers: Iterable[int], deadline: Deadline) -> tuple[dict[int, bytes], dict[int, str]]:
-        """What each worker answered, and which failed and why."""
+    def _wait(self, workers: Iterable[int], deadline: Deadline, *, some: bool = False) -> tuple[dict[int, bytes], dict[int, str]]:
+        """What each worker answered, and which failed and why. ``some``: the first to be done are enough."""
         waiting = {self.processes[w].line.fileno(): w for w in workers}
         heard, failed = dict.fromkeys(waiting.values(), b""), {}
         poll = select.poll()
         for fd in waiting:
             poll.register(fd, select.POLLIN)
-        while waiting:
-            soonest = min(deadline(w)[0] for w in waiting.values()) - time.monotonic()
-            events = poll.poll(1 + 1000 * min(_LOOK_S, max(0.0, soonest)))
+        enough = len(waiting) - 1 if some else 0
+        while len(waiting) > enough:
+            events = poll.poll(self._look_ms)
             for fd, _ in events:
                 w = waiting[fd]
                 said = self.processes[w].hear()
@@ -120,7 +132,7 @@ class Crew:
                 if not said or said[-1:] in _ENDS:
                     poll.unregister(fd)
                     del waiting[fd]
-            if not events:
+            if some or not events:
                 for fd, w in self._overdue(waiting, deadline).items():
                     failed[w] = deadline(w)[1]
                     poll.unregister(fd)

@@ -2,12 +2,13 @@
 
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contracts import BlockArrays
 from core.types import Field, TaskSpec
 
 STEP, RESET, ADVANCE = b"S", b"R", b"A"
@@ -47,6 +48,12 @@ class Memory:
         self.closing = {field.name: arrays[f"closing/{field.name}"] for field in spec.observation}
         """(N, ...) what the last step led to"""
 
+    def part(self, share: slice, worker: int) -> BlockArrays:
+        """The slots of one worker."""
+        arrays = (self.reward, self.terminated, self.truncated, self.success)
+        closing = {name: array[share] for name, array in self.closing.items()}
+        return BlockArrays(self.action[share], closing, *(array[share] for array in arrays), self.progress[worker], share.start)
+
     @staticmethod
     def size(spec: TaskSpec, slots: int, workers: int) -> int:
         """Bytes of the file."""
@@ -78,13 +85,17 @@ def shares(slots: int, workers: int) -> list[slice]:
     return [slice(w * slots // workers, (w + 1) * slots // workers) for w in range(workers)]
 
 
-def spec_to_json(spec: TaskSpec) -> str:
+def specs_to_json(specs: Sequence[TaskSpec]) -> str:
     """One line."""
-    return json.dumps(asdict(spec))
+    return json.dumps({"specs": [asdict(spec) for spec in specs]})
 
 
-def spec_from_json(tree: Mapping) -> TaskSpec:
-    """The inverse of ``spec_to_json`` after ``json.loads``."""
+def specs_from_json(tree: Mapping) -> list[TaskSpec]:
+    """The inverse of ``specs_to_json`` after ``json.loads``."""
+    return [_spec(each) for each in tree["specs"]]
+
+
+def _spec(tree: Mapping) -> TaskSpec:
     fields = tuple(Field(name, tuple(shape), dtype, unit) for name, shape, dtype, unit in tree["observation"])
     labels = tuple((key, value) for key, value in tree["labels"])
     return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], labels)

@@ -1,20 +1,20 @@
-"""N simulators of one task in worker processes, stepped in lockstep: what an actor holds. It outlives simulators that crash or hang."""
+"""N simulators in worker processes, stepped in lockstep or freely: what an actor holds. It outlives simulators that crash or hang."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-import simulators
-from core.errors import ConfigError, SimulatorError
+from core.errors import SimulatorError
 from core.types import TaskSpec
+from simulators._orders import Orders
 from simulators.crew import Crew, Deadlines
-from simulators.memory import ADVANCE, RESET, STEP
+from simulators.memory import ADVANCE, RESET, STEP, shares
 from simulators.process import Process
 
 
@@ -44,10 +44,11 @@ class SimulatorPool:
     on with a later variation and is reported as ``lost``. ``failures`` counts them, ``last_failure`` tells of the last in one line.
 
     Args:
-        name: ``metaworld:reach-v3``.
+        name: ``metaworld:reach-v3``, or one name per simulator; their observations and actions must be alike.
         seeds: one per simulator, N in all.
-        options: of the simulator.
-        workers: W, at most N.
+        options: of the simulators, or one mapping per simulator.
+        workers: W, at most N. Each steps consecutive slots, with one call where the simulator offers that.
+        cores: to which workers are pinned, one each (see ``simulators.process.cores``); None: the operating system decides.
         step_timeout_s: longest that one simulator may take for one step.
         reset_timeout_s: longest that one simulator may take for one reset.
         launch_timeout_s: longest that a worker may take to make its simulators.
@@ -63,11 +64,12 @@ class SimulatorPool:
 
     def __init__(  # noqa: PLR0913 - every limit can be set, all have defaults
         self,
-        name: str,
+        name: str | Sequence[str],
         seeds: Sequence[int],
-        options: Mapping[str, Any] = MappingProxyType({}),
+        options: Mapping[str, Any] | Sequence[Mapping[str, Any]] = MappingProxyType({}),
         *,
         workers: int = 1,
+        cores: Sequence[int] | None = None,
         step_timeout_s: float = 30.0,
         reset_timeout_s: float = 120.0,
         launch_timeout_s: float = 120.0,
@@ -75,16 +77,17 @@ class SimulatorPool:
         log_dir: Path | None = None,
         wait: bool = True,
     ) -> None:
-        simulators.check(name, options)
-        _check_sizes(name, seeds, workers)
-        self.name, self.size, self.failures, self.last_failure = name, len(seeds), 0, ""
+        orders = Orders(name, seeds, options, workers)
+        self.name, self.size, self.failures, self.last_failure = orders.title, len(seeds), 0, ""
         self._max_failures, self._fd = max_failures, os.memfd_create("simulators")
-        order = {"name": name, "options": dict(options), "seeds": [int(seed) for seed in seeds], "workers": workers}
         logs = _log_files(log_dir, workers)
-        processes = [Process({**order, "worker": w}, self._fd, logs[w]) for w in range(workers)]
+        self.shares = shares(self.size, workers)
+        """worker -> its slots"""
+        processes = [Process(orders.of(w, cores), self._fd, logs[w]) for w in range(workers)]
         deadlines = Deadlines(step_timeout_s, reset_timeout_s, launch_timeout_s)
-        self._crew = Crew(name, processes, self.size, self._fd, deadlines)
-        self._all, self._closed, self._open = range(workers), False, False
+        self._crew = Crew(self.name, processes, self.size, self._fd, deadlines)
+        self._all, self._closed = range(workers), False
+        self._stepping: set[int] = set()
         self._met = False
         with self._closed_on_error():
             self._crew.start(self._all)
@@ -105,10 +108,12 @@ class SimulatorPool:
 
     def _adopt(self) -> None:
         """Takes the views that every step returns: they are made once."""
-        memory, spec = self._crew.memory, self._crew.spec
-        assert memory is not None and spec is not None  # a launch without failures made both
+        memory = self._crew.memory
+        self.specs: list[TaskSpec] = [spec for spec in self._crew.specs if spec is not None]
+        """(N) of every slot"""
+        assert memory is not None and len(self.specs) == self.size  # a launch without failures made both
         self._memory = memory
-        self.spec: TaskSpec = spec
+        self.spec = self.specs[0]
         self.obs = memory.obs
         """(N, ...) the current observations"""
         self.variations: NDArray[np.int64] = memory.variation
@@ -123,33 +128,57 @@ class SimulatorPool:
         self._memory.chosen[:] = True
         self._replace(self._run(RESET))
 
-    def send(self, actions: NDArray[np.float32]) -> None:
-        """Starts one step of every simulator and returns at once. ``actions`` (N, A) in [-1, 1]."""
-        if self._closed or self._open:
+    def send(self, actions: NDArray[np.float32], workers: Iterable[int] | None = None) -> None:
+        """Starts one step and returns at once. ``actions`` (N, A) in [-1, 1].
+
+        Args:
+            workers: whose slots are stepped, all by default; of ``actions`` only their rows are read. See ``recv_any``.
+        """
+        chosen = self._all if workers is None else list(workers)
+        if self._closed or not self._stepping.isdisjoint(chosen):
             what = "on a closed pool" if self._closed else "twice without recv()"
             raise SimulatorError(f"{self.name}: send() {what}", retryable=False)
-        if actions.shape != self._memory.action.shape or not np.isfinite(actions).all():
-            wanted = f"finite numbers of shape {self._memory.action.shape}"
-            raise SimulatorError(f"{self.name}: actions of shape {actions.shape}, not {wanted}", retryable=False)
-        self._memory.action[:] = actions
-        self._open = True
-        self._crew.send(STEP, self._all)
+        if actions.shape != self._memory.action.shape:
+            self._refuse(actions)
+        for rows in [slice(None)] if workers is None else [self.shares[w] for w in chosen]:
+            if not np.isfinite(actions[rows]).all():
+                self._refuse(actions)
+            self._memory.action[rows] = actions[rows]
+        self._stepping.update(chosen)
+        self._crew.send(STEP, chosen)
 
     def recv(self) -> PoolStep:
-        """Waits for the step that ``send`` started."""
-        if not self._open:
+        """Waits for every step that ``send`` started."""
+        if not self._stepping:
             raise SimulatorError(f"{self.name}: recv() without send()", retryable=False)
-        failed = self._crew.wait(self._all)
-        self._open = False
-        for w, process in enumerate(self._crew.processes):
-            if w not in failed:
-                process.strikes = 0
-        self._step.lost[:] = False
-        if failed:
-            for w in failed:
-                self._step.lost[self._crew.shares[w]] = True
-            self._replace(failed)
+        stepping = list(self._stepping)
+        self._stepped(stepping, self._crew.wait(stepping))
         return self._step
+
+    def recv_any(self) -> tuple[list[int], PoolStep]:
+        """Waits for the first of the steps that ``send`` started: fast simulators need not wait for slow ones.
+
+        Returns:
+            the workers whose steps are done, all there are, and the step, of which only their slots (``shares``) may be read.
+        """
+        if not self._stepping:
+            raise SimulatorError(f"{self.name}: recv_any() without send()", retryable=False)
+        done, failed = self._crew.wait_any(self._stepping)
+        self._stepped(done, failed)
+        return done, self._step
+
+    def _stepped(self, workers: list[int], failed: dict[int, str]) -> None:
+        self._stepping.difference_update(workers)
+        for w in workers:
+            self._step.lost[self.shares[w]] = w in failed
+            if w not in failed:
+                self._crew.processes[w].strikes = 0
+        if failed:
+            self._replace(failed)
+
+    def _refuse(self, actions: NDArray) -> NoReturn:
+        wanted = f"finite numbers of shape {self._memory.action.shape}"
+        raise SimulatorError(f"{self.name}: actions of shape {actions.shape}, not {wanted}", retryable=False)
 
     def step(self, actions: NDArray[np.float32]) -> PoolStep:
         """One step of every simulator."""
@@ -207,7 +236,7 @@ class SimulatorPool:
         """Ends a step that was sent and not yet received."""
         if self._closed:
             raise SimulatorError(f"{self.name}: the pool is closed", retryable=False)
-        if self._open:
+        if self._stepping:
             self.recv()
 
     def _replace(self, failed: Mapping[int, str]) -> None:
@@ -220,7 +249,7 @@ class SimulatorPool:
     def _restart(self, workers: list[int]) -> dict[int, str]:
         memory = self._memory
         for w in workers:
-            share = self._crew.shares[w]
+            share = self.shares[w]
             memory.variation[share] += 1
             for results in (memory.reward, memory.terminated, memory.truncated, memory.success):
                 results[share] = 0
@@ -247,13 +276,6 @@ class SimulatorPool:
         except BaseException:
             self.close()
             raise
-
-
-def _check_sizes(name: str, seeds: Sequence[int], workers: int) -> None:
-    if not 1 <= workers <= len(seeds):
-        raise ConfigError(f"pool of {name}: workers is {workers}. Allowed: 1 to the number of simulators, {len(seeds)}")
-    if min(seeds) < 0:
-        raise ConfigError(f"pool of {name}: seed {min(seeds)} is negative. Allowed: 0 and up")
 
 
 def _log_files(log_dir: Path | None, workers: int) -> list[Path | None]:

@@ -60,8 +60,10 @@ class Process:
     def send(self, command: bytes) -> None:
         """One command. A dead worker is not noticed here but where its answer is awaited."""
         self.sent_at = time.monotonic()
-        with suppress(BrokenPipeError, ConnectionResetError):
+        try:  # suppress() takes as long as the system call
             self.line.send(command)
+        except (BrokenPipeError, ConnectionResetError):
+            return
 
     def hear(self) -> bytes:
         """Its answer so far, at least one byte; empty when it died."""
@@ -99,6 +101,12 @@ class Process:
         begin = max(self._log_start, size - _TAIL_BYTES)
         text = os.pread(self.log.fileno(), size - begin, begin).decode(errors="replace")
         return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def cores(rank: int, workers: int) -> list[int]:
+    """One core for each worker of the pool of this rank (the actor's number), in turn over the cores this process may use."""
+    mine = sorted(os.sched_getaffinity(0))
+    return [mine[(rank * workers + w) % len(mine)] for w in range(workers)]
 
 
 def read_spec_line(line: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import simulators
 from core.contracts import Simulator
 from core.errors import ConfigError, MissingExtra, SimulatorError
 from core.types import Observation
-from simulators.memory import ADVANCE, DONE, IDLE, RESET, RESETTING, STEP, STEPPING, Memory, shares, spec_to_json
+from simulators.memory import ADVANCE, DONE, IDLE, RESET, RESETTING, STEP, STEPPING, Memory, shares, specs_to_json
 
 PR_SET_PDEATHSIG = 1
 
@@ -28,18 +28,21 @@ def main() -> None:
     """Serves until the parent closes the socket or dies."""
     order = json.loads(sys.argv[1])
     _tie_to_parent(order["parent"])
+    if order["core"] is not None:
+        os.sched_setaffinity(0, {order["core"]})
     line = socket.socket(fileno=order["socket"])
-    share = shares(len(order["seeds"]), order["workers"])[order["worker"]]
+    names = order["names"]
     try:
-        made = [simulators.make(order["name"], seed, **order["options"]) for seed in order["seeds"][share]]
+        made = [simulators.make(name, seed, **options) for name, seed, options in zip(names, order["seeds"], order["options"], strict=True)]
     except (ConfigError, MissingExtra) as error:
         line.sendall(json.dumps({"error": type(error).__name__, "message": str(error)}).encode() + b"\n")
         return
-    line.sendall(spec_to_json(made[0].spec).encode() + b"\n")
+    line.sendall(specs_to_json([simulator.spec for simulator in made]).encode() + b"\n")
     # The parent knows the size of the memory only now; its first command says that the file has it.
     if line.recv(1):
-        memory = Memory(order["memory"], made[0].spec, len(order["seeds"]), order["workers"])
-        Worker(made, memory, order["worker"], share).serve(line)
+        memory = Memory(order["memory"], made[0].spec, order["slots"], order["workers"])
+        share = shares(order["slots"], order["workers"])[order["worker"]]
+        Worker(names, made, memory, order["worker"], share).serve(line)
     for simulator in made:
         simulator.close()
 
@@ -55,13 +58,14 @@ def _tie_to_parent(parent: int) -> None:
 class Worker:
     """Steps the simulators of the slots ``share``."""
 
-    def __init__(self, made: list[Simulator], memory: Memory, index: int, share: slice) -> None:
+    def __init__(self, names: list[str], made: list[Simulator], memory: Memory, index: int, share: slice) -> None:
         self.memory, self.share = memory, share
         self.slots = range(share.start, share.stop)
         self.simulators = dict(zip(self.slots, made, strict=True))
         self.progress: Any = memoryview(memory.progress[index])  # three times faster to write than the array
         self.fields = {field.name: field for field in made[0].spec.observation}
         self.floats = [name for name, field in self.fields.items() if np.dtype(field.dtype).kind == "f"]
+        self.block = simulators.block(names, made, memory.part(share, index))
 
     def serve(self, line: socket.socket) -> None:
         """Obeys one-byte commands until the other end is closed."""
@@ -75,7 +79,12 @@ class Worker:
 
     def step(self) -> None:
         """One step of every slot; where an episode ends, the next variation begins."""
-        self._step(self.slots)
+        if self.block is None:
+            self._step(self.slots)
+        else:
+            self._now(STEPPING, self.share.start)
+            self.block.step()
+            self._settle()
         memory = self.memory
         ended = memory.terminated[self.share] | memory.truncated[self.share]
         if ended.any():
@@ -109,10 +118,14 @@ class Worker:
             memory.terminated[slot], memory.truncated[slot] = terminated, truncated
             count += 1
         if count:
-            self._check_finite(memory.closing, "observation")
-            self._finite(memory.reward, "reward")
-            self._check_ends()
-            self._copy(memory.closing, memory.obs, self.share)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Checks what the steps brought and shows it as what to act on."""
+        self._check_finite(self.memory.closing, "observation")
+        self._finite(self.memory.reward, "reward")
+        self._check_ends()
+        self._copy(self.memory.closing, self.memory.obs, self.share)
 
     def _reset(self, slot: int) -> None:
         self._now(RESETTING, slot)

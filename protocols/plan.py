@@ -1,0 +1,72 @@
+"""What an evaluation will play: for every simulator a range of variations, each of which counts exactly once. The evaluator's order."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigError
+
+
+class Plan(NamedTuple):
+    """Slot i plays and counts the variations first[i] <= v < first[i] + episodes[i], in trials of consecutive variations."""
+
+    first: NDArray[np.int64]
+    """(N,)"""
+    episodes: NDArray[np.int64]
+    """(N,) multiples of ``trial``"""
+    adaptation: int = 0
+    """episodes at the head of every trial in which an adaptive player gathers experience; 0: nothing is carried between episodes"""
+    evaluation: int = 1
+    """episodes of a trial that follow them"""
+
+    @property
+    def trial(self) -> int:
+        """Consecutive episodes with one goal that belong together. Without adaptation every episode is a trial of its own."""
+        return self.adaptation + self.evaluation if self.adaptation else 1
+
+    def check(self, size: int) -> None:
+        """Raises:
+        ConfigError: not a plan for ``size`` simulators, or a slot would play part of a trial, or nothing is to be played.
+        """
+        first, episodes = np.asarray(self.first), np.asarray(self.episodes)
+        if not (first.shape == episodes.shape == (size,)):
+            raise ConfigError(f"the evaluation's plan is for {first.shape} and {episodes.shape} simulators; there are {size}")
+        if self.adaptation < 0 or self.evaluation < 1:
+            raise ConfigError(f"adaptation is {self.adaptation} and evaluation {self.evaluation} episodes. Allowed: from 0, from 1")
+        if (first < 0).any() or (episodes < 0).any() or (episodes % self.trial).any() or not episodes.any():
+            raise ConfigError(f"the plan has {episodes.tolist()} episodes. Allowed: multiples of a trial of {self.trial}, not all 0")
+
+
+def shares(total: int, parts: int) -> NDArray[np.int64]:
+    """(parts,) whole numbers that add up to ``total`` and differ by at most 1."""
+    return np.full(parts, total // parts, np.int64) + (np.arange(parts) < total % parts)
+
+
+def from_zero(size: int, episodes: int) -> Plan:
+    """Every simulator plays its variations 0, 1, 2 ...: for simulators whose own seeds draw the goals, as in training."""
+    return Plan(np.zeros(size, np.int64), shares(episodes, size))
+
+
+def per_goal(tasks: Sequence[str], goals: int | Mapping[str, int], *, evaluation: int = 1, adaptation: int = 0) -> Plan:
+    """Every goal of every task, ``adaptation + evaluation`` episodes each, spread over the task's simulators.
+
+    It presumes that the simulators of a task share their goals and are told to play them in turn, each for as many consecutive
+    variations as a goal has episodes: variation v plays goal v // (adaptation + evaluation). A trial is never split.
+
+    Args:
+        tasks: (N,) the task of each simulator.
+        goals: number of goals, of all tasks or by task.
+    """
+    first, episodes = np.zeros((2, len(tasks)), np.int64)
+    trial = adaptation + evaluation if adaptation else 1
+    for task in dict.fromkeys(tasks):
+        slots = [i for i, name in enumerate(tasks) if name == task]
+        wanted = goals if isinstance(goals, int) else goals[task]
+        trials = shares(wanted * (adaptation + evaluation) // trial, len(slots))
+        episodes[slots] = trials * trial
+        first[slots] = (np.cumsum(trials) - trials) * trial
+    plan = Plan(first, episodes, adaptation, evaluation)
+    plan.check(len(tasks))
+    return plan

@@ -1,0 +1,95 @@
+"""Who acts in an evaluation: a learned policy, a scripted expert, or an adaptive method; between weights and the evaluator."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.contracts import Algorithm, SimulatorStep
+from core.errors import ConfigError
+from core.types import Weights
+
+
+class Player(Protocol):
+    """Acts in N simulators at once, each at its own place in its own trial."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """what every row must tell of it: the weights' version, deterministic or sampled actions ..."""
+        ...
+
+    def begin(self, slots: NDArray[np.bool_]) -> None:
+        """In ``slots`` (N,) a new trial begins, perhaps with another goal: forget what was seen there."""
+        ...
+
+    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, O) -> (N, A) in [-1, 1]. ``obs`` is a view that the next step overwrites."""
+        ...
+
+    def observe(self, step: SimulatorStep) -> None:
+        """What the last actions brought; adaptive methods learn from it. Comes before the ``begin`` of a trial that starts with it."""
+        ...
+
+
+class AlgorithmPlayer:
+    """A published policy that remembers nothing between steps.
+
+    Args:
+        tasks: (N,) the algorithm's index of each simulator's task.
+        rng: actions are sampled with its noise; None acts deterministically.
+        action_dim: A, needed to sample.
+    """
+
+    def __init__(
+        self, algorithm: Algorithm, weights: Weights, tasks: ArrayLike, rng: np.random.Generator | None = None, *, action_dim: int = 0
+    ) -> None:
+        if rng is not None and action_dim < 1:
+            raise ConfigError(f"sampled actions: action_dim is {action_dim}. Allowed: the number of actions, at least 1")
+        self.algorithm, self.weights, self.rng, self.action_dim = algorithm, weights, rng, action_dim
+        self.settings = {"version": weights.version, "actions": "deterministic" if rng is None else "sampled"}
+        tasks = np.asarray(tasks)
+        self._groups = [(int(task), np.flatnonzero(tasks == task)) for task in np.unique(tasks)]
+
+    def begin(self, slots: NDArray[np.bool_]) -> None:
+        """Nothing to forget."""
+
+    def observe(self, step: SimulatorStep) -> None:
+        """Nothing to learn."""
+
+    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, O) -> (N, A), one call of the algorithm per task."""
+        noise = None if self.rng is None else self.rng.standard_normal((len(obs), self.action_dim), np.float32)
+        if len(self._groups) == 1:
+            return self._act(self._groups[0][0], obs, noise)
+        parts = [self._act(task, obs[slots], None if noise is None else noise[slots]) for task, slots in self._groups]
+        actions = np.empty((len(obs), parts[0].shape[1]), np.float32)
+        for (_, slots), part in zip(self._groups, parts, strict=True):
+            actions[slots] = part
+        return actions
+
+    def _act(self, task: int, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        return self.algorithm.act(self.weights.params, None, obs, noise, task)[0]
+
+
+class FunctionPlayer:
+    """Scripted experts, or anything that maps one observation to one action.
+
+    Args:
+        functions: (N,) one per simulator, (O,) -> (A,); what they give is clipped to [-1, 1].
+        name: for the rows.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[NDArray[np.float32]], ArrayLike]], name: str = "scripted") -> None:
+        self.functions = functions
+        self.settings = {"actions": name}
+
+    def begin(self, slots: NDArray[np.bool_]) -> None:
+        """Nothing to forget."""
+
+    def observe(self, step: SimulatorStep) -> None:
+        """Nothing to learn."""
+
+    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+        actions = [function(one) for function, one in zip(self.functions, obs, strict=True)]
+        return np.clip(np.asarray(actions, np.float32), -1.0, 1.0)

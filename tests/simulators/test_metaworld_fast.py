@@ -1,0 +1,234 @@
+"""The fast step of Meta-World has the bits of stock's, alone and in blocks, in all tasks; where it cannot be had, stock steps."""
+
+import numpy as np
+import pytest
+
+import simulators
+from core.contracts import BlockArrays
+from core.errors import ConfigError, SimulatorError
+from simulators.metaworld import native, stock
+from simulators.metaworld.experts import expert
+from simulators.metaworld.fast import FastStep, origin
+from simulators.metaworld.goals import vectors
+from simulators.metaworld.tasks import TASKS
+from tests.simulators.identity import differences
+
+pytestmark = pytest.mark.metaworld
+SAMPLE = ("assembly-v3", "hammer-v3", "pick-place-v3", "push-v3", "soccer-v3", "stick-pull-v3")
+"""live views as initial values, float32 rewards, several objects, the other ways to grasp"""
+KNOWN_TO_DIFFER: tuple[str, ...] = ()
+"""tasks that stock steps, because no port of them has its bits"""
+SETTINGS = stock.Stepping()
+
+
+def test_this_machine_has_the_fast_step_and_every_task_its_port():
+    assert native.unavailable() == ""
+    assert sorted(native.task_index()) == sorted(set(TASKS) - set(KNOWN_TO_DIFFER))
+
+
+@pytest.mark.parametrize("task", SAMPLE)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_sample_has_the_bits_of_stock(task, version):
+    assert not list(differences(task, version, 500, goals=2))
+
+
+@pytest.mark.identity
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_every_task_has_the_bits_of_stock(task, version):
+    assert not list(differences(task, version, 4000))
+    assert not list(differences(task, version, 500, hide_goal=True))
+
+
+@pytest.mark.identity
+@pytest.mark.parametrize("task", TASKS)
+def test_a_reset_moves_nothing_of_the_model_but_bodies_and_sites(task):
+    """What a snapshot does not hold must not change."""
+    from mujoco import MjModel
+
+    env = stock.environment(task, "v1", hide_goal=False)
+    arrays = [name for name in dir(MjModel) if not name.startswith("_") and isinstance(getattr(env.model, name), np.ndarray)]
+    assert {"body_pos", "site_pos", "geom_pos", "body_quat"} < set(arrays)
+    before = {name: getattr(env.model, name).copy() for name in arrays}
+    for vector in vectors(task, "train")[:3]:
+        stock.begin(env, vector)
+    assert {name for name in arrays if (getattr(env.model, name) != before[name]).any()} <= {"body_pos", "site_pos"}
+
+
+@pytest.mark.parametrize("step", ["fast", "stock"])
+def test_success_can_be_judged_by_the_same_rule_under_both_rewards(step):
+    """Under v1 stock compares two fixed points in hand-insert and is never satisfied."""
+    found = {}
+    for version in ("v1", "v2"):
+        for rule in ("of_reward", "v2"):
+            simulator = simulators.make("metaworld:hand-insert-v3", 0, reward_version=version, success_rule=rule, step=step)
+            obs, act, successes = simulator.reset(0)["obs"], expert("hand-insert-v3"), []
+            for _ in range(80):
+                got = simulator.step(act(obs))
+                obs = got.obs["obs"]
+                successes.append(got.success)
+            found[version, rule] = successes
+    assert not any(found["v1", "of_reward"])
+    assert any(found["v2", "of_reward"])
+    assert found["v1", "v2"] == found["v2", "v2"] == found["v2", "of_reward"]
+
+
+def _actions(steps=40, n=1):
+    return np.random.default_rng(1).uniform(-1.5, 1.5, (steps, n, 4)).astype(np.float32)
+
+
+def _roll(step, vector, actions):
+    seen = [step.begin(vector)]
+    rewards = []
+    for action in actions:
+        obs, reward, *_ = step.step(action)
+        seen.append(obs)
+        rewards.append(reward)
+    return np.array(seen), np.array(rewards)
+
+
+@pytest.mark.parametrize("task", ["push-v3", "door-lock-v3", "peg-insert-side-v3"])
+def test_simulators_that_share_a_model_do_not_meet(task):
+    """They are stepped in turn, in episodes with other goals, which move bodies of the one model."""
+    goals, actions = vectors(task, "train")[:3], _actions()[:, 0]
+    alone = [_roll(FastStep(task, SETTINGS), goal, actions) for goal in goals]
+    together = [FastStep(task, SETTINGS) for _ in goals]
+    seen = [[step.begin(goal)] for step, goal in zip(together, goals, strict=True)]
+    rewards = [[] for _ in goals]
+    for t, action in enumerate(actions):
+        for i, step in enumerate(together):
+            obs, reward, *_ = step.step(action)
+            seen[i].append(obs)
+            rewards[i].append(reward)
+        if t % 10 == 0:
+            origin(task).snapshot(vectors(task, "test")[t])  # a reset in between moves the model too
+    for i in range(len(goals)):
+        np.testing.assert_array_equal(seen[i], alone[i][0])
+        np.testing.assert_array_equal(rewards[i], alone[i][1])
+
+
+def test_a_snapshot_is_the_reset_it_was_taken_of():
+    """From the cache, after other episodes, and from a cache that has forgotten it."""
+    step, (one, other), actions = FastStep("pick-place-v3", SETTINGS), vectors("pick-place-v3", "train")[:2], _actions()[:, 0]
+    first = _roll(step, one, actions)
+    _roll(step, other, actions)
+    again = _roll(step, one, actions)
+    step.origin._snapshots.clear()
+    anew = _roll(step, one, actions)
+    for later in (again, anew):
+        np.testing.assert_array_equal(first[0], later[0])
+        np.testing.assert_array_equal(first[1], later[1])
+
+
+def test_old_snapshots_are_forgotten(monkeypatch):
+    monkeypatch.setattr("simulators.metaworld.fast._KEPT", 2)
+    step = FastStep("reach-v3", SETTINGS)
+    step.origin._snapshots.clear()
+    for vector in vectors("reach-v3", "train")[:4]:
+        step.begin(vector)
+    assert len(step.origin._snapshots) == 2
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_block_is_its_simulators_one_by_one(frames):
+    names = ["metaworld:push-v3", "metaworld:reach-v3", "metaworld:push-v3"]
+    options = {"frames": frames, "horizon": 20}
+    alone = [simulators.make(name, seed, **options) for seed, name in enumerate(names)]
+    blocked = [simulators.make(name, seed, **options) for seed, name in enumerate(names)]
+    arrays = _arrays(3, alone[0].spec.obs_dim)
+    block = simulators.block(names, blocked, arrays)
+    for simulator in (*alone, *blocked):
+        simulator.reset(2)
+    for actions in _actions(20, 3):
+        arrays.action[:] = actions
+        block.step()
+        for i, simulator in enumerate(alone):
+            step = simulator.step(actions[i])
+            np.testing.assert_array_equal(arrays.closing["obs"][i], step.obs["obs"])
+            assert arrays.reward[i] == np.float32(step.reward)
+            assert (arrays.success[i], arrays.truncated[i]) == (step.success, step.truncated)
+    assert arrays.truncated.all()
+    assert arrays.progress[1] == 7 + 2
+
+
+def test_a_block_says_which_simulator_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [simulators.make("metaworld:reach-v3", seed) for seed in range(3)]
+    arrays = _arrays(3, 39)
+    block = simulators.block(["metaworld:reach-v3"] * 3, made, arrays)
+    for simulator in made:
+        simulator.reset(0)
+    made[1].stepper.data.qvel[:] = 1e12
+    with pytest.raises(SimulatorError, match="unstable") as error:
+        block.step()
+    assert error.value.retryable
+    assert arrays.progress[1] == 7 + 1
+
+
+def test_stock_simulators_make_no_block():
+    made = [simulators.make("metaworld:reach-v3", 0, step=step) for step in ("fast", "stock")]
+    assert simulators.block(["metaworld:reach-v3"] * 2, made, _arrays(2, 39)) is None
+
+
+def _arrays(n, width):
+    flags = (np.zeros(n, bool) for _ in range(3))
+    return BlockArrays(
+        np.zeros((n, 4), np.float32), {"obs": np.zeros((n, width), np.float32)}, np.zeros(n, np.float32), *flags, np.zeros(8), first_slot=7
+    )
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """A machine that has not compiled the step yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for cached in (native.library, native.unavailable, native.task_index, origin):
+        cached.cache_clear()
+    yield tmp_path
+    for cached in (native.library, native.unavailable, native.task_index, origin):
+        cached.cache_clear()
+
+
+def test_without_a_compiler_stock_steps(elsewhere, monkeypatch):
+    monkeypatch.setenv("PATH", str(elsewhere))
+    monkeypatch.delenv("CXX", raising=False)
+    assert "apt install g++" in native.unavailable()
+    simulator = simulators.make("metaworld:reach-v3", 0)
+    simulator.reset(0)
+    assert simulator.step(np.zeros(4, np.float32)).obs["obs"].shape == (39,)
+    with pytest.raises(ConfigError, match=r"no C\+\+ compiler"):
+        simulators.make("metaworld:reach-v3", 0, step="fast")
+
+
+def test_a_compiler_that_fails_is_quoted(elsewhere, monkeypatch):
+    broken = elsewhere / "broken-c++"
+    broken.write_text("#!/bin/sh\necho no such standard >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert "no such standard" in native.unavailable()
+    assert [path.name for path in (elsewhere / "manyhands").glob("*.so")] == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(elsewhere, monkeypatch):
+    (elsewhere / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere / "file"))
+    assert "set XDG_CACHE_HOME" in native.unavailable()
+
+
+def test_other_bits_are_refused(monkeypatch):
+    """The checks at load notice a function whose last bit is another one."""
+    lib, sin = native.library(), np.sin
+    monkeypatch.setattr(np, "sin", lambda x: np.nextafter(sin(x), 2.0))
+    with pytest.raises(native.Unavailable, match=r"np\.sin has other last bits"):
+        native._check(lib)
+    monkeypatch.undo()
+    math = lib.metaworld_math().contents
+    monkeypatch.setattr(math, "fused_dot", 1 - math.fused_dot)
+    with pytest.raises(native.Unavailable, match=r"np\.linalg\.norm has other last bits"):
+        native._check(lib)
+
+
+def test_it_is_compiled_once(elsewhere, monkeypatch):
+    assert native.unavailable() == ""
+    native.library.cache_clear()
+    monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
+    native.library()
