@@ -73,7 +73,7 @@ class ResumeArguments(ShowArguments):
 
 @dataclass(frozen=True)
 class EvalArguments(ShowArguments):
-    """Deterministic evaluation."""
+    """Evaluation of a saved policy, on fresh goals or on a protocol."""
 
     step: int | None = None
     """which checkpoint; the newest by default"""
@@ -84,6 +84,12 @@ class EvalArguments(ShowArguments):
     """policy of the best evaluation, or of the end"""
     seed: int = 0
     """of the goals; differs from those of training and of its evaluations whatever it is"""
+    protocol: str = ""
+    """mt10, mt50, mt1-TASK ...: all its goals, each as often as it says, instead of fresh ones"""
+    setting: Literal["v3", "2019"] = "v3"
+    """of the protocol"""
+    sampled: bool = False
+    """actions with their noise, as in training; deterministic by default"""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ usage: manyhands COMMAND [...]
   train PRESET           train; --help lists every setting, --dry-run what it would cost
       [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
   resume RUN             go on from the newest checkpoint, whatever ended the run
-  eval RUN               deterministic evaluation on fresh goals
+  eval RUN [--protocol mt10]
+                         evaluation on fresh goals, or on those of a protocol
   eval --policy scripted PROTOCOL
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   runs                   all runs
@@ -121,7 +122,7 @@ def _eval(args: list[str]) -> int:
     options = parse_run(EvalArguments, args, "eval")
     from manyhands.evaluate import evaluate_run
 
-    return evaluate_run(options.run, options.runs, episodes=options.episodes, which=options.which, seed=options.seed, step=options.step)
+    return evaluate_run(options)
 
 
 def _judge(args: list[str]) -> int:

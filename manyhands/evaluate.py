@@ -1,49 +1,105 @@
-"""``manyhands eval``: a saved policy on goals it has never met; a table to read, and every episode in ``RUN/evaluations``."""
+"""``manyhands eval``: a saved policy on goals it has never met, or on a protocol; a table, and every episode in the run's folder."""
 
-import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from core.checkpoint import Checkpoints
 from core.errors import ConfigError
 from core.types import Weights
 from manyhands import build
 from manyhands import config as configs
+from manyhands.arguments import EvalArguments
+from manyhands.outcome import outcome_table, together
 from manyhands.registry import Registry
+from protocols import metaworld
+from protocols.evaluator import Evaluator
+from protocols.plan import per_goal
+from protocols.players import AlgorithmPlayer
 from protocols.rows import Results
+from simulators.pool import SimulatorPool
 
 PARALLEL = 20
-"""simulators at most"""
+"""simulators per task at most"""
 
 
-def evaluate_run(name: str, root: Path, *, episodes: int, which: str, seed: int, step: int | None) -> int:
+def evaluate_run(options: EvalArguments) -> int:
     """Prints success and return per task, and writes the episodes below the run. Returns the exit code."""
-    if episodes < 1 or seed < 0:
-        raise ConfigError(f"--episodes is {episodes} and --seed {seed}; at least 1 and 0")
-    row = Registry(root).get(name)
+    if options.episodes < 1 or options.seed < 0:
+        raise ConfigError(f"--episodes is {options.episodes} and --seed {options.seed}; at least 1 and 0")
+    row = Registry(options.runs).get(options.run)
     config = configs.load(row.path / "config.json")
-    weights = _weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), which, step)
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes))
-    spec = build.task_spec(config)
+    checked = _protocol(options, config) if options.protocol else None
+    weights = _weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {
         "run": row.id,
         "seed": config.seed,
-        "checkpoint": which if step is None else f"{which} of step {step}",
-        "evaluation_seed": seed,
+        "checkpoint": options.which if options.step is None else f"{options.which} of step {options.step}",
+        "evaluation_seed": options.seed,
     }
-    results = []
+    rng = np.random.default_rng(options.seed) if options.sampled else None
+    if checked is None:
+        where, results = f"fresh-{options.seed}", _on_fresh_goals(options, config, weights, told, rng, row.path / "logs")
+    else:
+        where = f"{checked.name}-{checked.setting}"
+        told |= {"protocol": checked.name, "setting": checked.setting}
+        results = _on_protocol(checked, config, weights, told, rng, row.path / "logs")
+    kind = "-sampled" if options.sampled else ""
+    results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
+    Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}", results))
+    return 0
+
+
+def _on_fresh_goals(
+    options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: np.random.Generator | None, logs: Path
+) -> Results:
+    """Simulators as in training, with seeds of their own."""
+    config = replace(config, evaluation=replace(config.evaluation, episodes=options.episodes))
+    spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
-        evaluator = build.evaluator(config, spec, task, row.path / "logs", simulators=min(PARALLEL, episodes), seed_name=f"fresh-{seed}")
+        simulators = min(PARALLEL, options.episodes)
+        evaluator = build.evaluator(config, spec, task, logs, simulators=simulators, seed_name=f"fresh-{options.seed}")
         try:
-            results.append(evaluator.results(weights, told))
+            parts.append(evaluator.results(weights, told, rng))
         finally:
             evaluator.close()
-        results[-1].write(row.path / "evaluations" / f"version-{weights.version}-seed-{seed}-task-{task}.jsonl")
-    Console().print(_table(row.id, weights.version, results, dict(spec.labels), config.evaluation_options["horizon"]))
-    return 0
+    return together(parts)
+
+
+def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Protocol:
+    """The protocol, if the run can play it."""
+    protocol = metaworld.find(options.protocol, options.setting)
+    strange = [task for task in protocol.test_tasks if task not in config.tasks]
+    if strange:
+        known = ", ".join(config.tasks)
+        raise ConfigError(f"{protocol.name} has {strange[0]}, which the run was not trained on. Allowed: protocols of {known}")
+    if config.simulator_options["hide_goal"] != protocol.hide_goal:
+        shown = "hides" if protocol.hide_goal else "shows"
+        raise ConfigError(f"{protocol.name} {shown} the goal, the run was trained otherwise: its policy cannot be judged by it")
+    return protocol
+
+
+def _on_protocol(
+    protocol: metaworld.Protocol, config: configs.RunConfig, weights: Weights, told: dict, rng: np.random.Generator | None, logs: Path
+) -> Results:
+    """Every goal of every task, without adaptation, on all cores."""
+    slots = min(PARALLEL, protocol.test_goals)
+    names = [task for task in protocol.test_tasks for _ in range(slots)]
+    episodes = protocol.evaluation_episodes
+    simulator = protocol.options("test") | {"repeat": episodes, "frames": config.simulator_options["frames"]}
+    workers = min(len(os.sched_getaffinity(0)), len(names))
+    pool = SimulatorPool(names, [0] * len(names), simulator, workers=workers, log_dir=logs / "evaluator")
+    evaluator = Evaluator(pool, per_goal(names, protocol.test_goals, evaluation=episodes), [0] * len(names))
+    try:
+        spec = pool.spec
+        tasks = [config.tasks.index(name) for name in names]
+        player = AlgorithmPlayer(build.algorithm(config, spec), weights, tasks, rng, action_dim=spec.action_dim)
+        return evaluator.evaluate(player, told)
+    finally:
+        evaluator.close()
 
 
 def _weights(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
@@ -52,30 +108,3 @@ def _weights(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
         return Weights(best["version"], best["params"])
     published = parts["published"]
     return Weights(published["version"], published["params"])
-
-
-def _table(run: str, version: int, results: list[Results], labels: dict[str, str], horizon: int) -> Table:
-    """One column per task: it fits a terminal however long the names are."""
-    shown = ", ".join(f"{k} {v}" for k, v in labels.items() if k != "horizon")
-    title = f"{run}, weights version {version}, deterministic, horizon {horizon}\n{shown}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    found = []
-    for one in results:
-        ((task, summary),) = one.summaries().items()
-        table.add_column(task)
-        found.append(summary)
-    rows = {
-        "episodes": [str(s.n) for s in found],
-        "success any [95 %]": [_share(s.success_any, s.any_interval) for s in found],
-        "success last [95 %]": [_share(s.success_last, s.last_interval) for s in found],
-        "return": [f"{s.episode_return:.0f}" for s in found],
-        "first success, env steps, median": ["never" if math.isnan(s.first_success) else f"{s.first_success:.0f}" for s in found],
-    }
-    for label, cells in rows.items():
-        table.add_row(label, *cells)
-    return table
-
-
-def _share(share: float, interval: tuple[float, float]) -> str:
-    return f"{share:.0%} [{interval[0]:.0%}, {interval[1]:.0%}]"

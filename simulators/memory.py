@@ -50,9 +50,16 @@ class Memory:
 
     def part(self, share: slice, worker: int) -> BlockArrays:
         """The slots of one worker."""
-        arrays = (self.reward, self.terminated, self.truncated, self.success)
-        closing = {name: array[share] for name, array in self.closing.items()}
-        return BlockArrays(self.action[share], closing, *(array[share] for array in arrays), self.progress[worker], share.start)
+        return BlockArrays(
+            action=self.action[share],
+            closing={name: array[share] for name, array in self.closing.items()},
+            reward=self.reward[share],
+            terminated=self.terminated[share],
+            truncated=self.truncated[share],
+            success=self.success[share],
+            progress=self.progress[worker],
+            first_slot=share.start,
+        )
 
     @staticmethod
     def size(spec: TaskSpec, slots: int, workers: int) -> int:

@@ -27,6 +27,7 @@ class MetaWorld:
         self.stepper = _stepper(task, options)
         self._shown = _SHOWN[options.frames]
         self._previous: int | None = None
+        self._closed = False
         labels = {
             "simulator": "metaworld",
             "metaworld": stock.version(),
@@ -68,9 +69,9 @@ class MetaWorld:
 
     def close(self) -> None:
         """Frees the model; a second call does nothing."""
-        if self.stepper is not None:
+        if not self._closed:
             self.stepper.close()
-        self.stepper = None  # type: ignore[assignment]
+        self._closed = True
 
     def vector(self, variation: int) -> NDArray[np.float64]:
         """The random vector of an episode."""

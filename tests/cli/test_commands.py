@@ -1,5 +1,6 @@
 """The commands that show and tell: quick, complete, and without loading what they do not need."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -72,9 +73,25 @@ def test_a_preset_from_train_to_eval(tmp_path):
     runs = sorted(path.name for path in (tmp_path / "runs").glob("reach-sac-s*"))
     assert [run[:-5] for run in runs] == ["reach-sac-s0", "reach-sac-s1"]
     assert f"next: manyhands eval {runs[0]}   (50 fresh goals)   or: manyhands show {runs[0]}\n" in done.stdout
-    (answer,) = ask([["eval", runs[0], "--episodes", "2"]], tmp_path)
+    protocol = ["eval", runs[0], "--protocol"]
+    answer, played, *refused = ask(
+        [
+            ["eval", runs[0], "--episodes", "2"],
+            [*protocol, "mt1-reach-v3", "--setting", "2019"],
+            [*protocol, "mt10"],
+            [*protocol, "ml1-reach-v3"],
+        ],
+        tmp_path,
+    )
+    assert "v1" in played["out"]
+    assert "horizon 150" in played["out"]
+    (rows,) = (tmp_path / "runs" / runs[0] / "evaluations").glob("*mt1-reach-v3-2019.jsonl")
+    (row,) = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert (row["length"], row["settings"]["run"], row["settings"]["goals"]) == (150, runs[0], "1 train")
+    assert "was not trained on" in refused[0]["err"]
+    assert "hides the goal" in refused[1]["err"]
     assert answer["code"] == 0
-    assert "metaworld:reach-v3" in answer["out"]
+    assert "reach-v3" in answer["out"]
 
 
 def test_the_entry_point_is_installed():

@@ -21,7 +21,7 @@ def test_a_scripted_policy_solves_its_task_and_every_episode_is_kept(capsys, tmp
     code, said, _ = _play(capsys, "--policy", "scripted", "mt1-drawer-close-v3", "--goals", "3", "--processes", "1", "--out", str(out))
     assert code == 0
     assert "drawer-close-v3" in said
-    assert "mean over tasks" in said
+    assert "success rule v2" in said
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(row["variation"] for row in rows) == [0, 1, 2]
     assert all(row["success_any"] and row["success_last"] and 60 < row["first_success"] < 100 for row in rows)

@@ -1,0 +1,46 @@
+"""The table that every evaluation ends with: one line per task, both kinds of success, their intervals."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.table import Table
+
+from protocols.rows import Results
+
+SHOWN = ("reward", "reward_version", "success_rule", "horizon", "goals", "goal_visible", "actions")
+"""settings that the title tells, where a simulator has them"""
+LEGEND = "any: success at some step; last: at the last step; first: steps until the first success, median; 95 % of this policy's episodes"
+
+
+def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Table:
+    """Rows of one phase: of an adaptive method, ``results.adapted()`` or ``results.zero_shot()``."""
+    told = results.settings[results.tasks[0]]
+    shown = ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
+    caption = "\n".join([LEGEND, *notes])
+    table = Table(
+        title=f"{title}\n{shown}", caption=caption, title_justify="left", caption_justify="left", box=SIMPLE, padding=(0, 1, 0, 0)
+    )
+    table.add_column("task", no_wrap=True)
+    for column in ("episodes", "any", "[95 %]", "last", "[95 %]", "return", "first"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for task, s in results.summaries().items():
+        first = "never" if math.isnan(s.first_success) else f"{s.first_success:.0f}"
+        successes = (f"{s.success_any:.0%}", _range(s.any_interval), f"{s.success_last:.0%}", _range(s.last_interval))
+        table.add_row(task.removeprefix("metaworld:"), str(s.n), *successes, f"{s.episode_return:.0f}", first)
+    if len(results.tasks) > 1:
+        table.add_section()
+        any_, last = (float(np.mean(list(results.means(name).values()))) for name in ("success_any", "success_last"))
+        table.add_row("mean over tasks", str(len(results.rows)), f"{any_:.1%}", "", f"{last:.1%}")
+    return table
+
+
+def together(parts: Sequence[Results]) -> Results:
+    """Results of different tasks as one, in their order."""
+    settings = {task: told for part in parts for task, told in part.settings.items()}
+    return Results(tuple(row for part in parts for row in part.rows), settings, sum(part.lost for part in parts))
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.0%}-{interval[1]:.0%}"
