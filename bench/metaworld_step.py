@@ -44,6 +44,7 @@ class Case:
         self.arrays = BlockArrays(
             np.zeros((in_block, 4), np.float32),
             {"obs": np.zeros((in_block, 39), np.float32)},
+            {"obs": np.zeros((in_block, 39), np.float32)},
             np.zeros(in_block, np.float32),
             *(np.zeros(in_block, bool) for _ in range(3)),
             np.zeros(8),

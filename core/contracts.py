@@ -44,6 +44,8 @@ class BlockArrays(NamedTuple):
     """(n, A)"""
     closing: Mapping[str, NDArray]
     """(n, ...) the observation that the step led to"""
+    obs: Mapping[str, NDArray]
+    """(n, ...) the same, to act on; where an episode ended, the next one's first is written over it"""
     reward: NDArray[np.float32]
     """(n,)"""
     terminated: NDArray[np.bool_]
@@ -60,11 +62,11 @@ class BlockArrays(NamedTuple):
 class Block(Protocol):
     """Steps many simulators with one call. A simulator module may offer ``block(simulators, arrays)``, which returns one or None."""
 
-    def step(self) -> None:
-        """One step of each, from and into the arrays it was made with.
+    def step(self) -> bool:
+        """One step of each, from and into the arrays it was made with. Returns whether an episode ended.
 
         Raises:
-            SimulatorError: as ``Simulator.step``.
+            SimulatorError: as ``Simulator.step``, or an observation or reward is not finite.
         """
         ...
 

@@ -53,6 +53,7 @@ class Memory:
         return BlockArrays(
             action=self.action[share],
             closing={name: array[share] for name, array in self.closing.items()},
+            obs={name: array[share] for name, array in self.obs.items()},
             reward=self.reward[share],
             terminated=self.terminated[share],
             truncated=self.truncated[share],

@@ -83,8 +83,8 @@ class Worker:
             self._step(self.slots)
         else:
             self._now(STEPPING, self.share.start)
-            self.block.step()
-            self._settle()
+            if not self.block.step():
+                return
         memory = self.memory
         ended = memory.terminated[self.share] | memory.truncated[self.share]
         if ended.any():
@@ -118,14 +118,10 @@ class Worker:
             memory.terminated[slot], memory.truncated[slot] = terminated, truncated
             count += 1
         if count:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Checks what the steps brought and shows it as what to act on."""
-        self._check_finite(self.memory.closing, "observation")
-        self._finite(self.memory.reward, "reward")
-        self._check_ends()
-        self._copy(self.memory.closing, self.memory.obs, self.share)
+            self._check_finite(memory.closing, "observation")
+            self._finite(memory.reward, "reward")
+            self._check_ends()
+            self._copy(memory.closing, memory.obs, self.share)
 
     def _reset(self, slot: int) -> None:
         self._now(RESETTING, slot)

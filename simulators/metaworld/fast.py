@@ -164,27 +164,31 @@ class FastBlock:
     """Many simulators of one process stepped by one call, straight from and into the pool's shared memory."""
 
     def __init__(self, steps: Sequence[FastStep], frames: int, arrays: BlockArrays) -> None:
-        self.library, self.size, self.first_slot = steps[0].library, len(steps), arrays.first_slot
+        self.library = steps[0].library
         handles = (ctypes.c_void_p * len(steps))(*(step.handle for step in steps))
-        shared = arrays.action, arrays.closing["obs"], arrays.reward, arrays.success, arrays.truncated, arrays.progress
+        observed = arrays.closing["obs"], arrays.obs["obs"]
+        shared = arrays.action, *observed, arrays.reward, arrays.success, arrays.truncated, arrays.progress
         self._kept = steps, arrays, handles
         self._block = native.Block(len(steps), frames, handles, *(array.ctypes.data for array in shared), arrays.first_slot)
         self._fault = ctypes.c_int()
         self._call = ctypes.byref(self._block), ctypes.byref(self._fault)
 
-    def step(self) -> None:
-        """One step of every simulator.
+    def step(self) -> bool:
+        """One step of every simulator. Returns whether an episode ended.
 
         Raises:
-            SimulatorError: as ``FastStep.step``.
+            SimulatorError: as ``FastStep.step``, or an observation or reward is not finite.
         """
-        done = self.library.metaworld_step_block(*self._call)
-        if done < self.size:
+        ended = self.library.metaworld_step_block(*self._call)
+        if self._fault.value:
             raise broken(self._fault.value)
+        return ended > 0
 
 
 def broken(fault: int) -> SimulatorError:
     """What a fault of the library means."""
     if fault == native.UNSTABLE:
         return SimulatorError("the physics became unstable", retryable=True)
+    if fault == native.NOT_FINITE:
+        return SimulatorError("an observation or reward is not finite", retryable=False)
     return SimulatorError(f"the reward is not defined here, as in stock: {native.library().metaworld_message().decode()}", retryable=False)

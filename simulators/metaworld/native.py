@@ -23,7 +23,7 @@ FLAGS = ("-std=c++20", "-O2", "-shared", "-fPIC", "-ffp-contract=off")
 """No contraction: a product and a sum in one rounding would change bits."""
 OBS, FRAME, MAX_EXTRAS = 39, 18, 40
 """as in native/simulator.hpp"""
-UNSTABLE, BROKEN = 1, 2
+UNSTABLE, BROKEN, NOT_FINITE = 1, 2, 3
 """faults of a step"""
 _DOUBLE = 12
 """NumPy's type number of float64"""
@@ -68,7 +68,7 @@ class Block(ctypes.Structure):
         ("n", c_int),
         ("frames", c_int),
         ("simulators", POINTER(c_void_p)),
-        *((name, c_void_p) for name in ("action", "obs", "reward", "success", "truncated", "progress")),
+        *((name, c_void_p) for name in ("action", "closing", "obs", "reward", "success", "truncated", "progress")),
         ("first_slot", c_int),
     )
 

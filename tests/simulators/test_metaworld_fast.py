@@ -141,7 +141,9 @@ def test_a_block_is_its_simulators_one_by_one(frames):
         simulator.reset(2)
     for actions in _actions(20, 3):
         arrays.action[:] = actions
-        block.step()
+        ended = block.step()
+        assert ended == arrays.truncated.any()
+        np.testing.assert_array_equal(arrays.obs["obs"], arrays.closing["obs"])
         for i, simulator in enumerate(alone):
             step = simulator.step(actions[i])
             np.testing.assert_array_equal(arrays.closing["obs"][i], step.obs["obs"])
@@ -165,6 +167,22 @@ def test_a_block_says_which_simulator_failed(tmp_path, monkeypatch):
     assert arrays.progress[1] == 7 + 1
 
 
+def test_a_reward_that_is_not_finite_never_leaves_a_block(monkeypatch):
+    made = [simulators.make("metaworld:reach-v3", seed) for seed in range(2)]
+    arrays = _arrays(2, 39)
+    block = simulators.block(["metaworld:reach-v3"] * 2, made, arrays)
+    made[0].reset(0)
+    source = made[1].stepper.origin
+    source._snapshots.clear()
+    monkeypatch.setattr(source, "_constants", lambda: np.full(12 + native.MAX_EXTRAS, np.nan))
+    made[1].reset(0)
+    source._snapshots.clear()
+    with pytest.raises(SimulatorError, match="not finite") as error:
+        block.step()
+    assert not error.value.retryable
+    assert arrays.progress[1] == 7 + 1
+
+
 def test_stock_simulators_make_no_block():
     made = [simulators.make("metaworld:reach-v3", 0, step=step) for step in ("fast", "stock")]
     assert simulators.block(["metaworld:reach-v3"] * 2, made, _arrays(2, 39)) is None
@@ -173,7 +191,13 @@ def test_stock_simulators_make_no_block():
 def _arrays(n, width):
     flags = (np.zeros(n, bool) for _ in range(3))
     return BlockArrays(
-        np.zeros((n, 4), np.float32), {"obs": np.zeros((n, width), np.float32)}, np.zeros(n, np.float32), *flags, np.zeros(8), first_slot=7
+        np.zeros((n, 4), np.float32),
+        {"obs": np.zeros((n, width), np.float32)},
+        {"obs": np.zeros((n, width), np.float32)},
+        np.zeros(n, np.float32),
+        *flags,
+        np.zeros(8),
+        first_slot=7,
     )
 
 

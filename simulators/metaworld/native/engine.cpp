@@ -11,7 +11,7 @@ using namespace metaworld;
 namespace {
 
 constexpr int SUBSTEPS = 5;
-enum Fault { FINE, UNSTABLE, BROKEN };
+enum Fault { FINE, UNSTABLE, BROKEN, NOT_FINITE };
 thread_local char message[256];
 
 int id_of(const mjModel *model, const char *kind, const char *name) {
@@ -201,14 +201,15 @@ struct Block {  // arrays of n simulators in the pool's shared memory; progress 
   int n, frames;
   Simulator **simulators;
   const float *action;
-  float *obs, *reward;
+  float *closing, *obs, *reward;
   bool *success, *truncated;
   double *progress;
   int first_slot;
 };
 
-// One step of every simulator of a block. Returns n, or the index of the first that failed (the fault is in *fault).
+// One step of every simulator of a block. Returns how many episodes ended; where one fails, *fault says how and nothing more is stepped.
 int metaworld_step_block(const Block *block, int *fault) {
+  int ended = 0;
   const int width = block->frames == 2 ? OBS : FRAME + 3;
   for (int i = 0; i < block->n; i++) {
     Simulator &s = *block->simulators[i];
@@ -216,14 +217,22 @@ int metaworld_step_block(const Block *block, int *fault) {
     Observation seen;
     Outcome outcome{};
     *fault = step(s, block->action + ACTION * i, seen, outcome);
-    if (*fault) return i;
-    float *obs = block->obs + width * i;
-    for (int j = 0; j < FRAME; j++) obs[j] = float(seen.x[j]);
-    for (int j = width == OBS ? FRAME : 2 * FRAME, at = FRAME; j < OBS; j++, at++) obs[at] = float(seen.x[j]);
+    if (*fault) return ended;
+    float *closing = block->closing + width * i;
+    for (int j = 0; j < FRAME; j++) closing[j] = float(seen.x[j]);
+    for (int j = width == OBS ? FRAME : 2 * FRAME, at = FRAME; j < OBS; j++, at++) closing[at] = float(seen.x[j]);
+    memcpy(block->obs + width * i, closing, width * sizeof(float));
     block->reward[i] = float(outcome.reward.value);
+    bool finite = std::isfinite(block->reward[i]);
+    for (int j = 0; j < width; j++) finite = finite && std::isfinite(closing[j]);
+    if (!finite) {
+      *fault = NOT_FINITE;
+      return ended;
+    }
     block->success[i] = outcome.success, block->truncated[i] = s.t >= s.horizon;
+    ended += block->truncated[i];
   }
-  return block->n;
+  return ended;
 }
 
 }  // extern "C"
