@@ -166,9 +166,10 @@ class SimulatorStep(Protocol):
 
 
 class SteppedSimulators(Protocol):
-    """N simulators of one task in lockstep (``simulators.pool``), each beginning its next episode by itself."""
+    """N simulators in lockstep (``simulators.pool``), each beginning its next episode by itself. They may be of several tasks."""
 
     spec: TaskSpec
+    """of the first"""
     size: int
     variations: NDArray
 

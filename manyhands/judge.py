@@ -1,6 +1,5 @@
 """``manyhands eval --policy scripted mt50``: a policy that needs no training plays a protocol; the sanity row beside every result."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -71,9 +70,12 @@ def _played(judgement: Judgement, processes: int) -> Iterator[dict[str, Results]
     if processes == 1:
         yield from (play(judgement, task) for task in tasks)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _quiet) as pool:
-        for done in as_completed([pool.submit(play, judgement, task) for task in tasks]):
-            yield done.result()
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        try:
+            for done in as_completed([pool.submit(play, judgement, task) for task in tasks]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def play(judgement: Judgement, task: str) -> dict[str, Results]:
@@ -105,11 +107,6 @@ def _functions(judgement: Judgement, task: str, slots: int) -> Sequence:
 
 def _uniform(rng: np.random.Generator, obs: np.ndarray) -> np.ndarray:
     return rng.uniform(-1, 1, 4).astype(np.float32)
-
-
-def _quiet() -> None:
-    """Small matrix products must not start threads."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def _official(judgement: Judgement, results: Results) -> list[str]:

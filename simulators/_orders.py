@@ -22,7 +22,7 @@ class Orders:
         self.options = [dict(options)] * len(seeds) if isinstance(options, Mapping) else [dict(one) for one in options]
         self.seeds, self.workers = [int(seed) for seed in seeds], workers
         others = len(set(self.names)) - 1
-        self.title = f"{self.names[0]} and {others} other tasks" if others > 0 else "".join(self.names[:1])
+        self.title = f"{self.names[0]} and {others} more task{'s' * (others > 1)}" if others > 0 else "".join(self.names[:1])
         """what messages call the pool"""
         self._check()
 
@@ -36,7 +36,7 @@ class Orders:
             "slots": len(self.seeds),
             "workers": self.workers,
             "worker": worker,
-            "core": None if cores is None else cores[worker % len(cores)],
+            "core": cores[worker % len(cores)] if cores else None,
         }
 
     def _check(self) -> None:

@@ -12,9 +12,6 @@ from simulators.memory import DONE, IDLE, LAUNCHING, RESETTING, STEPPING, Memory
 from simulators.process import Process, read_spec_line
 
 ATTACH = b"M"
-_ENDS = (DONE, b"\n")
-"""An answer is complete with one of these: the spec is a line, all others are DONE."""
-
 _LOOK_S = 0.1
 """How often deadlines are looked at while nobody answers. They cost more than a step to work out, so not before."""
 
@@ -68,7 +65,7 @@ class Crew:
             ManyhandsError: making the simulators raised it; another try would raise it again.
         """
         workers = list(workers)
-        heard, failed = self._wait(workers, self._launch_deadline)
+        heard, failed = self._wait(workers, self._launch_deadline, end=b"\n")
         for w in workers:
             if w not in failed:
                 self._agree(w, specs_from_json(read_spec_line(heard[w])))
@@ -113,8 +110,10 @@ class Crew:
             os.ftruncate(self.fd, Memory.size(first, self.slots, len(self.processes)))
             self.memory = Memory(self.fd, first, self.slots, len(self.processes))
 
-    def _wait(self, workers: Iterable[int], deadline: Deadline, *, some: bool = False) -> tuple[dict[int, bytes], dict[int, str]]:
-        """What each worker answered, and which failed and why. ``some``: the first to be done are enough."""
+    def _wait(
+        self, workers: Iterable[int], deadline: Deadline, *, end: bytes = DONE, some: bool = False
+    ) -> tuple[dict[int, bytes], dict[int, str]]:
+        """What each worker answered up to ``end``, and which failed and why. ``some``: the first to be done are enough."""
         waiting = {self.processes[w].line.fileno(): w for w in workers}
         heard, failed = dict.fromkeys(waiting.values(), b""), {}
         poll = select.poll()
@@ -129,7 +128,7 @@ class Crew:
                 heard[w] += said
                 if not said:
                     failed[w] = self._crashed(w)
-                if not said or said[-1:] in _ENDS:
+                if not said or said.endswith(end):
                     poll.unregister(fd)
                     del waiting[fd]
             if some or not events:

@@ -79,8 +79,8 @@ class SimulatorPool:
     ) -> None:
         orders = Orders(name, seeds, options, workers)
         self.name, self.size, self.failures, self.last_failure = orders.title, len(seeds), 0, ""
-        self._max_failures, self._fd = max_failures, os.memfd_create("simulators")
         logs = _log_files(log_dir, workers)
+        self._max_failures, self._fd = max_failures, os.memfd_create("simulators")
         self.shares = shares(self.size, workers)
         """worker -> its slots"""
         processes = [Process(orders.of(w, cores), self._fd, logs[w]) for w in range(workers)]
@@ -135,6 +135,8 @@ class SimulatorPool:
             workers: whose slots are stepped, all by default; of ``actions`` only their rows are read. See ``recv_any``.
         """
         chosen = self._all if workers is None else list(workers)
+        if len(set(chosen)) < len(chosen) or not set(chosen) <= set(self._all):
+            raise SimulatorError(f"{self.name}: workers {chosen}. Allowed: some of 0 to {self._all[-1]}, each once", retryable=False)
         if self._closed or not self._stepping.isdisjoint(chosen):
             what = "on a closed pool" if self._closed else "twice without recv()"
             raise SimulatorError(f"{self.name}: send() {what}", retryable=False)
@@ -152,6 +154,7 @@ class SimulatorPool:
         if not self._stepping:
             raise SimulatorError(f"{self.name}: recv() without send()", retryable=False)
         stepping = list(self._stepping)
+        self._step.lost[:] = False
         self._stepped(stepping, self._crew.wait(stepping))
         return self._step
 

@@ -43,18 +43,21 @@ class Process:
         """Starts the process; the first line it sends is the spec or an error."""
         self.line, theirs = socket.socketpair()
         self._log_start = os.fstat(self.log.fileno()).st_size
-        order = {**self.order, "socket": theirs.fileno(), "memory": self.memory, "parent": os.getpid()}
+        order = json.dumps({**self.order, "socket": theirs.fileno(), "memory": self.memory, "parent": os.getpid()}).encode()
+        told = os.memfd_create("order")  # an argument of a command is limited to 128 kB
+        os.write(told, order)
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "simulators.worker", json.dumps(order)],
+                [sys.executable, "-P", "-m", "simulators.worker", str(told), *_shown(self.order)],
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
                 env={**os.environ, **_THREADS, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-                pass_fds=(theirs.fileno(), self.memory),
+                pass_fds=(theirs.fileno(), self.memory, told),
                 start_new_session=True,
             )
+        os.close(told)
         self.sent_at = time.monotonic()
 
     def send(self, command: bytes) -> None:
@@ -101,6 +104,12 @@ class Process:
         begin = max(self._log_start, size - _TAIL_BYTES)
         text = os.pread(self.log.fileno(), size - begin, begin).decode(errors="replace")
         return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def _shown(order: Mapping[str, Any]) -> list[str]:
+    """For whoever looks at the list of processes; the worker does not read it."""
+    names, seeds = list(dict.fromkeys(order["names"])), order["seeds"]
+    return [", ".join(names[:3]) + ", ..." * (len(names) > 3), "seeds " + " ".join(map(str, seeds[:8])) + " ..." * (len(seeds) > 8)]
 
 
 def cores(rank: int, workers: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The child process of a pool: makes its simulators and steps them in shared memory. Run as ``python -m simulators.worker <json>``.
+"""The child process of a pool: makes its simulators and steps them in shared memory. Run as ``python -m simulators.worker <fd>``.
 
 It knows nothing of failures: whatever goes wrong ends the process, with the reason as the last line of its log, and the parent acts.
 """
@@ -26,7 +26,9 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serves until the parent closes the socket or dies."""
-    order = json.loads(sys.argv[1])
+    with open(int(sys.argv[1]), "rb") as told:
+        told.seek(0)
+        order = json.load(told)
     _tie_to_parent(order["parent"])
     if order["core"] is not None:
         os.sched_setaffinity(0, {order["core"]})

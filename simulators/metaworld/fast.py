@@ -8,6 +8,7 @@ import ctypes
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -57,14 +58,22 @@ class Origin:
         self.pristine = model.body_pos.copy(), model.site_pos.copy()
         self.attributes = self.library.metaworld_attributes(self.index).decode().split()
         self.shared = self.library.metaworld_share(model._address)
+        self.lock = Lock()
+        """the model is shared and a step lets go of the interpreter: simulators of one task take turns"""
         self._snapshots: OrderedDict[bytes, Snapshot] = OrderedDict()
 
     def snapshot(self, vector: NDArray[np.float64]) -> Snapshot:
         """Where the reset with this random vector leads to."""
         key = vector.tobytes()
-        if key in self._snapshots:
+        with self.lock:
+            if key not in self._snapshots:
+                self._snapshots[key] = self._reset(vector)
             self._snapshots.move_to_end(key)
+            if len(self._snapshots) > _KEPT:
+                self._snapshots.popitem(last=False)
             return self._snapshots[key]
+
+    def _reset(self, vector: NDArray[np.float64]) -> Snapshot:
         self._take_model()
         obs = stock.begin(self.env, vector)
         if self.env.data.warning.number[stock.BAD_NUMBERS].any():
@@ -72,16 +81,13 @@ class Origin:
         kind = self.mujoco.mjtState.mjSTATE_INTEGRATION
         state = np.empty(self.mujoco.mj_stateSize(self.model, kind))
         self.mujoco.mj_getState(self.model, self.env.data, state, kind)
-        taken = Snapshot(state, self._constants(), self.model.body_pos.copy(), self.model.site_pos.copy(), obs)
-        self._snapshots[key] = taken
-        if len(self._snapshots) > _KEPT:
-            self._snapshots.popitem(last=False)
-        return taken
+        return Snapshot(state, self._constants(), self.model.body_pos.copy(), self.model.site_pos.copy(), obs)
 
     def draw(self, seed: int) -> NDArray[np.float64]:
         """See ``stock.draw``."""
-        self._take_model()
-        return stock.draw(self.env, seed)
+        with self.lock:
+            self._take_model()
+            return stock.draw(self.env, seed)
 
     def _take_model(self) -> None:
         """The model as it was made, so that a reset never depends on the episode before; the simulators put theirs in again."""
@@ -127,17 +133,19 @@ class FastStep:
 
     def begin(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """Begins the episode of a random vector; returns its first observation (39,)."""
-        self.snapshot = self.origin.snapshot(vector)
-        self.library.metaworld_begin(self.handle, *(part.ctypes.data for part in self.snapshot))
-        obs = self.snapshot.obs.copy()
-        if self.hide_goal:
-            obs[-3:] = 0.0
-        return obs
+        snapshot = self.origin.snapshot(vector)
+        with self.origin.lock:
+            self._open()
+            self.library.metaworld_begin(self.handle, *(part.ctypes.data for part in snapshot))
+            self.snapshot = snapshot
+            return self._last()
 
     def go_on(self) -> NDArray[np.float64]:
         """Begins an episode where the last one ended."""
-        self.library.metaworld_go_on(self.handle, self._to[0])
-        return self._obs.copy()
+        with self.origin.lock:
+            self._open(begun=True)
+            self.library.metaworld_go_on(self.handle)
+            return self._last()
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool]:
         """Observation (39,), reward, success, truncated.
@@ -146,22 +154,38 @@ class FastStep:
             SimulatorError: retryable where the physics became unstable; not where stock itself would raise.
         """
         action = np.ascontiguousarray(action, np.float32)
-        fault = self.library.metaworld_step(self.handle, action.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), *self._to)
-        if fault:
-            raise broken(fault)
-        reward, success, truncated = self._result.tolist()
-        return self._obs.copy(), reward, bool(success), bool(truncated)
+        if action.shape != (4,):
+            raise SimulatorError(f"an action of shape {action.shape}. Allowed: (4,)", retryable=False)
+        with self.origin.lock:
+            self._open(begun=True)
+            fault = self.library.metaworld_step(self.handle, action.ctypes.data, *self._to)
+            if fault:
+                raise broken(fault)
+            reward, success, truncated = self._result.tolist()
+            return self._obs.copy(), reward, bool(success), bool(truncated)
 
     def draw(self, seed: int) -> NDArray[np.float64]:
         """See ``stock.draw``."""
         return self.origin.draw(seed)
 
     def close(self) -> None:
-        self.library.metaworld_free(self.handle)
+        """Frees it; a second call does nothing."""
+        if self.handle is not None:
+            self.library.metaworld_free(self.handle)
+        self.handle = self.snapshot = None
+
+    def _last(self) -> NDArray[np.float64]:
+        self.library.metaworld_last(self.handle, self._to[0])
+        return self._obs.copy()
+
+    def _open(self, *, begun: bool = False) -> None:
+        if self.handle is None or (begun and self.snapshot is None):
+            what = "closed" if self.handle is None else "stepped before its first reset"
+            raise SimulatorError(f"the simulator was {what}", retryable=False)
 
 
 class FastBlock:
-    """Many simulators of one process stepped by one call, straight from and into the pool's shared memory."""
+    """Many simulators of one process stepped by one call, straight from and into the pool's shared memory; by one thread."""
 
     def __init__(self, steps: Sequence[FastStep], frames: int, arrays: BlockArrays) -> None:
         self.library = steps[0].library

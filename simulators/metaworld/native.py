@@ -8,11 +8,13 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_void_p
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +82,13 @@ def library() -> ctypes.CDLL:
     Raises:
         Unavailable: no compiler, another Meta-World than the one the rewards were written after, or bits that differ.
     """
-    loaded = _declared(ctypes.CDLL(str(_built())))
-    _lend_numpy(loaded)
-    _check(loaded)
+    try:
+        loaded = _declared(_loaded())
+        _lend_numpy(loaded)
+        _check(loaded)
+    # Whatever is odd about a machine must not take stock's step from it, too.
+    except (OSError, RuntimeError, ImportError, AttributeError, TypeError, ValueError) as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
     return loaded
 
 
@@ -102,8 +108,8 @@ def task_index() -> dict[str, int]:
     return {library().metaworld_name(i).decode(): i for i in range(library().metaworld_count())}
 
 
-def _built() -> Path:
-    """The library's file, compiled if this machine has not done so yet. Processes that come at the same time wait for the first."""
+def _loaded() -> ctypes.CDLL:
+    """Compiles the library if this machine has not done so yet. Processes that come at the same time wait for the first."""
     import mujoco
 
     compiler = next((found for name in (os.environ.get("CXX"), "g++", "c++", "clang++") if name and (found := shutil.which(name))), None)
@@ -113,35 +119,47 @@ def _built() -> Path:
     engine = next(iter(sorted(home.glob("libmujoco.*"))), None)
     if engine is None:
         raise Unavailable(f"{home} holds no libmujoco; install MuJoCo's own wheel: pip install mujoco")
-    sources = sorted(SOURCES.rglob("*.[ch]pp"))
-    identity = hashlib.sha256(
-        b"\0".join([p.read_bytes() for p in sources] + [" ".join(FLAGS).encode(), str(engine).encode(), compiler.encode()])
-    )
-    identity.update(mujoco.__version__.encode())
+    command = [compiler, *FLAGS, f"-I{home / 'include'}", str(SOURCES / "engine.cpp"), str(engine), f"-Wl,-rpath,{home}"]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyhands"
-    target = folder / f"metaworld-{identity.hexdigest()[:16]}.so"
-    if target.exists():
-        return target
+    target = folder / f"metaworld-{_identity(command)}.so"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "metaworld.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not target.exists():
-                _compile(compiler, home / "include", engine, target)
+            return _open(target) if target.exists() else _compile(command, target)
     except OSError as error:
-        raise Unavailable(
-            f"the fast step could not be kept in {folder} ({error}); set XDG_CACHE_HOME to a folder that can be written"
-        ) from error
-    return target
+        raise Unavailable(f"the fast step could not be kept in {folder} ({error}); set XDG_CACHE_HOME to a writable folder") from error
 
 
-def _compile(compiler: str, include: Path, engine: Path, target: Path) -> None:
-    half = target.with_suffix(f".{os.getpid()}")
-    command = [compiler, *FLAGS, f"-I{include}", str(SOURCES / "engine.cpp"), "-o", str(half), str(engine), f"-Wl,-rpath,{engine.parent}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise Unavailable(f"{compiler} could not compile the fast step; it wants C++20. It said:\n{done.stderr[-2000:]}")
-    os.replace(half, target)
+def _identity(command: list[str]) -> str:
+    """Of everything that the library depends on: sources, compiler, MuJoCo, machine. A home may be shared by many machines."""
+    sources = [source.read_bytes() for source in sorted(SOURCES.rglob("*.[ch]pp"))]
+    compiler = subprocess.run([command[0], "--version"], capture_output=True).stdout
+    parts = [*sources, compiler, " ".join(command).encode(), version("mujoco").encode(), " ".join(platform.uname()[4:]).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _open(target: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError as error:
+        target.unlink()
+        raise Unavailable(f"{target} was damaged and is removed; the next process compiles it again ({error})") from error
+
+
+def _compile(command: list[str], target: Path) -> ctypes.CDLL:
+    """Once: what a compiler said is kept, so that not every worker asks it again."""
+    refused = target.with_suffix(".failed")
+    if not refused.exists():
+        half = target.with_suffix(".part")
+        done = subprocess.run([*command, "-o", str(half)], capture_output=True, text=True)
+        if not done.returncode:
+            os.replace(half, target)
+            return ctypes.CDLL(str(target))
+        refused.write_text(done.stderr[-2000:])
+    raise Unavailable(
+        f"{command[0]} could not compile the fast step; it wants C++20 (remove {refused} to try again):\n{refused.read_text()}"
+    )
 
 
 def _declared(lib: ctypes.CDLL) -> ctypes.CDLL:
@@ -158,12 +176,12 @@ def _declared(lib: ctypes.CDLL) -> ctypes.CDLL:
         "quat": (None, (doubles, doubles)),
         "share": (c_void_p, (c_void_p,)),
         "disown": (None, (c_void_p,)),
-        "unshare": (None, (c_void_p,)),
         "make": (c_void_p, (c_void_p, c_void_p, POINTER(Settings))),
         "free": (None, (c_void_p,)),
         "begin": (None, (c_void_p, doubles, doubles, doubles, doubles, doubles)),
-        "go_on": (None, (c_void_p, doubles)),
-        "step": (c_int, (c_void_p, POINTER(c_float), doubles, doubles)),
+        "go_on": (None, (c_void_p,)),
+        "last": (None, (c_void_p, doubles)),
+        "step": (c_int, (c_void_p, c_void_p, doubles, doubles)),
         "step_block": (c_int, (POINTER(Block), POINTER(c_int))),
     }
     for name, (result, arguments) in signatures.items():
@@ -204,8 +222,6 @@ def _lend_numpy(lib: ctypes.CDLL) -> None:
 
 def _check(lib: ctypes.CDLL) -> None:
     """Compares every function whose bits could depend on the machine."""
-    from importlib.metadata import version
-
     from scipy.spatial.transform import Rotation
 
     if version("metaworld") != "3.1.1":
@@ -218,7 +234,7 @@ def _check(lib: ctypes.CDLL) -> None:
         _same(f"np.{name}", numbers, getattr(lib, f"metaworld_{name}"), getattr(np, name))
     _same("np.exp", -numbers, lib.metaworld_exp, np.exp)
     _same("x ** 2", numbers, lib.metaworld_squared, lambda x: x**2)
-    matrices = Rotation.random(_CHECKS, rng=rng).as_matrix()
+    matrices = Rotation.from_quat(rng.normal(size=(_CHECKS, 4))).as_matrix()
     ours = np.empty((_CHECKS, 4))
     for matrix, quat in zip(matrices, ours, strict=True):
         lib.metaworld_quat(np.ascontiguousarray(matrix).ctypes.data, quat.ctypes.data)

@@ -1,5 +1,6 @@
 """One Meta-World task under our contract: which goal an episode has, what of the observation is shown, who steps it."""
 
+import warnings
 import zlib
 from collections.abc import Sequence
 
@@ -36,7 +37,10 @@ class MetaWorld:
             "success_rule": options.success_rule,
             "horizon": str(options.horizon),
             "goals": f"{options.goals} {options.split}" if options.goals else "fresh",
+            "order": options.order,
+            "repeat": str(options.repeat),
             "goal_visible": str(not options.hide_goal).lower(),
+            "frames": str(options.frames),
             "reset_every": str(options.reset_every),
         }
         unit = "metres, quaternions; gripper opening 0 to 1"
@@ -106,4 +110,5 @@ def _stepper(task: str, options: Options) -> FastStep | StockStep:
             return FastStep(task, how)
         if options.step == "fast":
             raise ConfigError(f"option 'step' of simulator metaworld is 'fast', but {task} has no fast step here: {reason}")
+        warnings.warn(f"{task} is stepped by stock, slower, with the same results: {reason}", RuntimeWarning, stacklevel=2)
     return StockStep(task, how)

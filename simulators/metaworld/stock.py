@@ -100,14 +100,14 @@ class StockStep:
     def begin(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """See ``begin`` above."""
         self.t = 0
-        obs = begin(self.env, vector)
+        self._last = begin(self.env, vector)
         self._check("reset")
-        return obs
+        return self._last
 
     def go_on(self) -> NDArray[np.float64]:
         """Begins an episode where the last one ended."""
         self.t = self.env.curr_path_length = 0
-        return self.env._last_stable_obs
+        return self._last
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool]:
         """Observation (39,), reward, success, truncated.
@@ -116,6 +116,7 @@ class StockStep:
             SimulatorError: retryable; the physics became unstable.
         """
         obs, reward, _, _, info = self.env.step(action)
+        self._last = obs
         self.t += 1
         self._check(f"step {self.t}")
         success = bool(info["success"])

@@ -52,26 +52,31 @@ def lazy_script(task: str, rng: np.random.Generator) -> Callable[[NDArray, int],
 POLICIES = (scripted, uniform, lazy_script, jitter)
 
 
-def differences(task: str, reward_version: str, steps: int, *, hide_goal: bool = False, goals: int = 4) -> Iterator[str]:
-    """Every way in which the two differ, in words; at most one per episode. Steps both for ``steps`` env steps."""
-    fast = FastStep(task, stock.Stepping(reward_version, reward_version, hide_goal, horizon=EPISODE))
+def differences(
+    task: str, reward_version: str, steps: int, *, hide_goal: bool = False, goals: int = 4, episode_steps: int = EPISODE
+) -> Iterator[str]:
+    """Every way in which the two differ, in words; at most one per episode. Steps both for ``steps`` env steps.
+
+    Every policy meets every goal if there are enough episodes: goals x policies.
+    """
+    fast = FastStep(task, stock.Stepping(reward_version, reward_version, hide_goal, horizon=episode_steps))
     env = stock.environment(task, reward_version, hide_goal=hide_goal)
     drawn = vectors(task, goals)
-    for episode in range(-(-steps // EPISODE)):
-        policy = POLICIES[episode % len(POLICIES)]
+    for episode in range(-(-steps // episode_steps)):
+        policy, goal = POLICIES[episode % len(POLICIES)], drawn[(episode + episode // len(POLICIES)) % goals]
         rng = np.random.default_rng([zlib.crc32(task.encode()), episode])
-        found = _episode(fast, env, drawn[episode % goals], policy(task, rng))
+        found = _episode(fast, env, goal, policy(task, rng), episode_steps)
         if found:
             yield f"{task} {reward_version} episode {episode} ({policy.__name__}): {found}"
     fast.close()
 
 
-def _episode(fast: FastStep, env: object, vector: NDArray, act: Callable) -> str:
+def _episode(fast: FastStep, env: object, vector: NDArray, act: Callable, steps: int) -> str:
     first, again = stock.begin(env, vector), fast.begin(vector)
     if not np.array_equal(first, again):
         return f"first observation differs at {np.flatnonzero(first != again)}"
     obs = first
-    for t in range(EPISODE):
+    for t in range(steps):
         action = act(obs, t).astype(np.float32)
         obs, reward, _, truncated, info = env.step(action)  # type: ignore[attr-defined]
         ours, our_reward, our_success, our_truncated = fast.step(action)
@@ -82,7 +87,7 @@ def _episode(fast: FastStep, env: object, vector: NDArray, act: Callable) -> str
             return f"step {t}: reward of stock {float(reward)!r}, fast {our_reward!r}"
         if bool(info["success"]) != our_success:
             return f"step {t}: success of stock {info['success']}, fast {our_success}"
-        if truncated or our_truncated != (t == EPISODE - 1):
+        if truncated or our_truncated != (t == steps - 1):
             return f"step {t}: truncated {our_truncated}"
     return ""
 

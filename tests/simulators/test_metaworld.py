@@ -184,6 +184,15 @@ def test_unstable_physics_is_a_retryable_error(tmp_path, monkeypatch, step):
     simulator.step(np.zeros(4, np.float32))
 
 
+@pytest.mark.parametrize("step", ["auto", "stock"])
+def test_reset_free_without_a_step_in_between_begins_at_the_reset(step):
+    simulator = simulators.make(REACH, 0, reset_every=2, hide_goal=True, step=step)
+    simulator.reset(0)
+    simulator.step(np.ones(4, np.float32))
+    first = simulator.reset(2)["obs"]
+    np.testing.assert_array_equal(simulator.reset(3)["obs"], first)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

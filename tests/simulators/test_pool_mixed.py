@@ -98,6 +98,47 @@ def test_free_steps_are_those_of_lockstep():
                     pool.send(actions[t[w]], workers=[w])
 
 
+def test_hundreds_of_simulators_in_one_worker():
+    """Its order is longer than an argument of a command may be, its specs come in many pieces."""
+    names = ["dummy:point", "dummy:counter"] * 600
+    with SimulatorPool(names, range(1200), {"action_dim": 4}) as pool:
+        assert [spec.task for spec in pool.specs] == names
+        pool.reset([0] * 1200)
+        assert not pool.step(np.zeros((1200, 4), np.float32)).lost.any()
+
+
+def test_what_was_lost_before_is_not_lost_again():
+    """One worker's loss, told by recv_any, is over when the other's step is received."""
+    with SimulatorPool("dummy:point", range(2), workers=2) as pool:
+        pool.reset([0, 0])
+        zeros = np.zeros((2, 2), np.float32)
+        psutil.Process(pool._crew.processes[0]._child.pid).kill()
+        pool.send(zeros, workers=[0])
+        done, step = pool.recv_any()
+        assert (done, step.lost[0]) == ([0], True)
+        pool.send(zeros, workers=[1])
+        assert not pool.recv().lost.any()
+
+
+def test_failures_while_others_go_on_end_the_pool_too():
+    options = [{"fail_at_step": 1}, {}]
+    with SimulatorPool("dummy:point", range(2), options, workers=2, max_failures=2) as pool:
+        pool.reset([0, 0])
+        zeros = np.zeros((2, 2), np.float32)
+        with pytest.raises(SimulatorError, match="max_failures"):
+            for _ in range(1000):
+                pool.send(zeros, workers=[w for w in (0, 1) if w not in pool._stepping])
+                pool.recv_any()
+
+
+@pytest.mark.parametrize("workers", [[0, 0], [2], [-1]])
+def test_workers_are_named_once_and_exist(workers):
+    with SimulatorPool("dummy:point", range(2), workers=2) as pool:
+        pool.reset([0, 0])
+        with pytest.raises(SimulatorError, match="Allowed: some of 0 to 1"):
+            pool.send(np.zeros((2, 2), np.float32), workers=workers)
+
+
 def test_a_worker_that_is_busy_cannot_be_sent_to_again():
     with SimulatorPool("dummy:point", range(2), {"slow_ms": 50.0}, workers=2) as pool:
         pool.reset([0, 0])

@@ -146,7 +146,7 @@ def _holds(condition: Callable[[], object]) -> bool:
 def simulator_pid(parent: int, seed: int) -> int:
     """Of the process that has the simulator with this seed, below process ``parent``."""
     children = psutil.Process(parent).children(recursive=True)
-    (found,) = [c.pid for c in children if any(part.startswith("{") and str(seed) in part for part in c.cmdline())]
+    (found,) = [c.pid for c in children if any(part.startswith("seeds ") and str(seed) in part for part in c.cmdline())]
     return found
 
 

@@ -89,6 +89,10 @@ void own_model(Simulator &s) {
 }
 
 Fault step(Simulator &s, const float *action, Observation &obs, Outcome &outcome) {
+  if (!s.body_pos) {
+    snprintf(message, sizeof message, "stepped before its first reset");
+    return BROKEN;
+  }
   own_model(s);
   act(s, action);
   for (int i = 0; i < SUBSTEPS; i++) mj_step(s.model, s.data);
@@ -140,7 +144,6 @@ void metaworld_quat(const double *matrix, double *quat) { quat_of_matrix(matrix,
 
 SharedModel *metaworld_share(mjModel *model) { return new SharedModel{model, nullptr}; }
 void metaworld_disown(SharedModel *shared) { shared->owner = nullptr; }
-void metaworld_unshare(SharedModel *shared) { delete shared; }
 
 struct Settings {
   int task, reward_version, success_version, hide_goal, sparse, horizon;
@@ -171,21 +174,22 @@ void metaworld_free(Simulator *s) {
 
 // Puts the simulator where a reset of stock led to. The positions must live as long as the episode.
 void metaworld_begin(Simulator *s, const double *state, const Constants *constants, const double *body_pos, const double *site_pos,
-                     const double *frame) {
+                     const double *obs) {
   mj_setState(s->model, s->data, state, mjSTATE_INTEGRATION);
   for (auto &warning : s->data->warning) warning.number = 0;
   s->constants = *constants;
   s->body_pos = body_pos, s->site_pos = site_pos;
   if (s->shared->owner == s) s->shared->owner = nullptr;
-  memcpy(s->previous, frame, sizeof s->previous);
+  memcpy(s->previous, obs, sizeof s->previous);
+  memcpy(s->last.x, obs, sizeof s->last.x);
+  if (s->hide_goal) s->last.x[36] = s->last.x[37] = s->last.x[38] = 0.0;
   s->t = 0;
 }
 
 // Begins an episode where the last one ended: its first observation is the last one's last.
-void metaworld_go_on(Simulator *s, double *obs) {
-  s->t = 0;
-  memcpy(obs, s->last.x, sizeof s->last.x);
-}
+void metaworld_go_on(Simulator *s) { s->t = 0; }
+
+void metaworld_last(const Simulator *s, double *obs) { memcpy(obs, s->last.x, sizeof s->last.x); }
 
 // One step of one simulator: the observation in full precision, (reward, success, truncated).
 int metaworld_step(Simulator *s, const float *action, double *obs, double *result) {
