@@ -72,44 +72,57 @@ class ResumeArguments(ShowArguments):
 
 
 @dataclass(frozen=True)
-class EvalArguments(ShowArguments):
-    """Evaluation of a saved policy, on fresh goals or on a protocol."""
+class EvalArguments(RunsArguments):
+    """A run's policy on fresh goals or on a protocol; or, with --policy, one that needs no training on a protocol."""
 
-    step: int | None = None
-    """which checkpoint; the newest by default"""
-
-    episodes: int = 50
-    """per task"""
-    which: Literal["best", "last"] = "best"
-    """policy of the best evaluation, or of the end"""
-    seed: int = 0
-    """of the goals; differs from those of training and of its evaluations whatever it is"""
+    name: tyro.conf.Positional[str] = ""
+    """a run: id, or its unique beginning or ending. With --policy, a protocol: mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK"""
+    policy: Literal["trained", "scripted", "random", "zero"] = "trained"
+    """trained is the run's; scripted are Meta-World's experts, random acts uniformly, zero does not move"""
     protocol: str = ""
-    """mt10, mt50, mt1-TASK ...: all its goals, each as often as it says, instead of fresh ones"""
-    setting: Literal["v3", "2019"] = "v3"
-    """of the protocol"""
-    sampled: bool = False
-    """actions with their noise, as in training; deterministic by default"""
-
-
-@dataclass(frozen=True)
-class JudgeArguments:
-    """A policy without training plays a protocol."""
-
-    protocol: tyro.conf.Positional[str] = ""
-    """mt10, mt50, ml10, ml45, mt1-TASK or ml1-TASK"""
-    policy: Literal["scripted", "random", "zero"] = "scripted"
-    """Meta-World's scripted experts, uniformly random actions, or no motion"""
-    setting: Literal["v3", "2019"] = "v3"
-    """2019: horizon 150, one goal per task in MT, reward v1"""
-    goals: int = 0
-    """per task, the first so many; 0: all of the protocol"""
+    """for a run: all goals of this protocol, each as often as it says, instead of fresh ones"""
+    setting: Literal["v3", "2019"] | None = None
+    """of the protocol, v3 by default; 2019: horizon 150, reward v1, one goal per task in MT"""
+    goals: int | None = None
+    """of a protocol, per task: the first so many; all by default"""
     seed: int = 0
-    """of the random policy"""
+    """of fresh goals, which differ from those of training whatever it is; of actions that are sampled or random"""
+    episodes: int | None = None
+    """on fresh goals, per task; 50 by default"""
+    which: Literal["best", "last"] = "best"
+    """policy of the run's best evaluation, or of its end"""
+    step: int | None = None
+    """of the run: which checkpoint; the newest by default"""
+    sampled: bool = False
+    """the run's policy acts with its noise, as in training"""
     processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    """that play side by side"""
+    """that play a protocol side by side"""
     out: Path | None = None
-    """every episode, one JSON object per line"""
+    """every episode, one JSON object per line; those of a run are also in its folder"""
+
+    def check(self) -> None:
+        """Raises ConfigError where options do not go together or cannot be."""
+        from protocols.metaworld import names
+
+        if not self.name:
+            raise ConfigError("eval needs a run, an id from `manyhands runs`; or, with --policy scripted, a protocol: mt10, mt50, ml10 ...")
+        trained, fresh = self.policy == "trained", self.policy == "trained" and not self.protocol
+        if trained and self.name in names():
+            wanted = f"manyhands eval --policy scripted {self.name}, or manyhands eval RUN --protocol {self.name}"
+            raise ConfigError(f"{self.name} is a protocol, not a run. Allowed: {wanted}")
+        of_a_run = {"--protocol": self.protocol, "--step": self.step, "--sampled": self.sampled, "--which": self.which != "best"}
+        of_a_protocol = {"--setting": self.setting, "--goals": self.goals}
+        for allowed, needs, options in (
+            (trained, "a run, not --policy", of_a_run),
+            (fresh, "a run without --protocol", {"--episodes": self.episodes}),
+            (not fresh, "--protocol, or --policy with one", of_a_protocol),
+        ):
+            given = [option for option, value in options.items() if value not in (None, "", False)]
+            if given and not allowed:
+                raise ConfigError(f"{given[0]} has no meaning here: it goes with {needs}")
+        if (self.episodes is not None and self.episodes < 1) or self.seed < 0 or self.processes < 1:
+            numbers = f"--episodes is {self.episodes}, --seed {self.seed} and --processes {self.processes}"
+            raise ConfigError(f"{numbers}. Allowed: at least 1, 0 and 1")
 
 
 class TrainArguments:

@@ -115,29 +115,17 @@ def _resume(args: list[str]) -> int:
 
 def _eval(args: list[str]) -> int:
     _before_numpy()
-    if any(arg == "--policy" or arg.startswith("--policy=") for arg in args):
-        return _judge(args)
-    from manyhands.arguments import EvalArguments, parse_run
+    from manyhands.arguments import EvalArguments, parse
 
-    options = parse_run(EvalArguments, args, "eval")
-    from manyhands.evaluate import evaluate_run
+    options = parse(EvalArguments, args, "eval")
+    options.check()
+    if options.policy == "trained":
+        from manyhands.evaluate import evaluate_run
 
-    return evaluate_run(options)
+        return evaluate_run(options)
+    from manyhands.judge import judge
 
-
-def _judge(args: list[str]) -> int:
-    from core.errors import ConfigError
-    from manyhands.arguments import JudgeArguments, parse
-
-    options = parse(JudgeArguments, args, "eval")
-    if not options.protocol:
-        raise ConfigError("eval --policy scripted needs a protocol after it. Allowed: mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK")
-    from manyhands.judge import Judgement, judge
-    from protocols.metaworld import find
-
-    protocol = find(options.protocol, options.setting)
-    judgement = Judgement(protocol, options.policy, options.goals or protocol.test_goals, options.seed)
-    return judge(judgement, processes=options.processes, out=options.out)
+    return judge(options)
 
 
 def _runs(args: list[str]) -> int:

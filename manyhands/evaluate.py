@@ -1,6 +1,5 @@
 """``manyhands eval``: a saved policy on goals it has never met, or on a protocol; a table, and every episode in the run's folder."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from core.types import Weights
 from manyhands import build
 from manyhands import config as configs
 from manyhands.arguments import EvalArguments
+from manyhands.judge import goals_of
 from manyhands.outcome import outcome_table, together
 from manyhands.registry import Registry
 from protocols import metaworld
@@ -22,15 +22,16 @@ from protocols.players import AlgorithmPlayer
 from protocols.rows import Results
 from simulators.pool import SimulatorPool
 
+Rng = np.random.Generator | None
 PARALLEL = 20
 """simulators per task at most"""
+EPISODES = 50
+"""per task, on fresh goals"""
 
 
 def evaluate_run(options: EvalArguments) -> int:
     """Prints success and return per task, and writes the episodes below the run. Returns the exit code."""
-    if options.episodes < 1 or options.seed < 0:
-        raise ConfigError(f"--episodes is {options.episodes} and --seed {options.seed}; at least 1 and 0")
-    row = Registry(options.runs).get(options.run)
+    row = Registry(options.runs).get(options.name)
     config = configs.load(row.path / "config.json")
     checked = _protocol(options, config) if options.protocol else None
     weights = _weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
@@ -44,23 +45,25 @@ def evaluate_run(options: EvalArguments) -> int:
     if checked is None:
         where, results = f"fresh-{options.seed}", _on_fresh_goals(options, config, weights, told, rng, row.path / "logs")
     else:
-        where = f"{checked.name}-{checked.setting}"
+        where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
-        results = _on_protocol(checked, config, weights, told, rng, row.path / "logs")
+        results = _on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
     kind = "-sampled" if options.sampled else ""
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
-    Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}", results))
+    if options.out is not None:
+        results.write(options.out)
+    unadapted = ", zero-shot: it adapts to nothing" if checked is not None and checked.adaptation_episodes else ""
+    Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}{unadapted}", results))
     return 0
 
 
-def _on_fresh_goals(
-    options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: np.random.Generator | None, logs: Path
-) -> Results:
+def _on_fresh_goals(options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path) -> Results:
     """Simulators as in training, with seeds of their own."""
-    config = replace(config, evaluation=replace(config.evaluation, episodes=options.episodes))
+    episodes = options.episodes or EPISODES
+    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes))
     spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
-        simulators = min(PARALLEL, options.episodes)
+        simulators = min(PARALLEL, episodes)
         evaluator = build.evaluator(config, spec, task, logs, simulators=simulators, seed_name=f"fresh-{options.seed}")
         try:
             parts.append(evaluator.results(weights, told, rng))
@@ -71,7 +74,7 @@ def _on_fresh_goals(
 
 def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Protocol:
     """The protocol, if the run can play it."""
-    protocol = metaworld.find(options.protocol, options.setting)
+    protocol = metaworld.find(options.protocol, options.setting or "v3")
     strange = [task for task in protocol.test_tasks if task not in config.tasks]
     if strange:
         known = ", ".join(config.tasks)
@@ -83,20 +86,17 @@ def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Pr
 
 
 def _on_protocol(
-    protocol: metaworld.Protocol, config: configs.RunConfig, weights: Weights, told: dict, rng: np.random.Generator | None, logs: Path
+    protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path
 ) -> Results:
-    """Every goal of every task, without adaptation, on all cores."""
-    slots = min(PARALLEL, protocol.test_goals)
+    """The first ``goals`` goals of every task, without adaptation."""
+    slots, episodes = min(PARALLEL, goals), protocol.evaluation_episodes
     names = [task for task in protocol.test_tasks for _ in range(slots)]
-    episodes = protocol.evaluation_episodes
-    simulator = protocol.options("test") | {"repeat": episodes, "frames": config.simulator_options["frames"]}
-    workers = min(len(os.sched_getaffinity(0)), len(names))
-    pool = SimulatorPool(names, [0] * len(names), simulator, workers=workers, log_dir=logs / "evaluator")
-    evaluator = Evaluator(pool, per_goal(names, protocol.test_goals, evaluation=episodes), [0] * len(names))
+    simulator = protocol.options("test") | {"goals": goals, "repeat": episodes, "frames": config.simulator_options["frames"]}
+    pool = SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
+    evaluator = Evaluator(pool, per_goal(names, goals, evaluation=episodes), [0] * len(names))
     try:
-        spec = pool.spec
         tasks = [config.tasks.index(name) for name in names]
-        player = AlgorithmPlayer(build.algorithm(config, spec), weights, tasks, rng, action_dim=spec.action_dim)
+        player = AlgorithmPlayer(build.algorithm(config, pool.spec), weights, tasks, rng, action_dim=pool.spec.action_dim)
         return evaluator.evaluate(player, told)
     finally:
         evaluator.close()

@@ -5,8 +5,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.progress import Progress
 
 from core.errors import ConfigError
 from core.seeding import SeedTree
+from manyhands.arguments import EvalArguments
 from manyhands.outcome import outcome_table, together
 from protocols import metaworld
 from protocols.evaluator import Evaluator
@@ -24,7 +23,6 @@ from protocols.rows import Results
 from simulators.metaworld.experts import expert
 from simulators.pool import SimulatorPool
 
-Policy = Literal["scripted", "random", "zero"]
 SLOTS = 10
 """simulators per task at most"""
 
@@ -34,34 +32,36 @@ class Judgement:
     """What is to be played."""
 
     protocol: metaworld.Protocol
-    policy: Policy
+    policy: str
     goals: int
     """per task"""
     seed: int
     """of the random policy"""
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.goals <= self.protocol.test_goals:
-            raise ConfigError(f"--goals is {self.goals}. Allowed: 1 to {self.protocol.test_goals}, the test goals of {self.protocol.name}")
 
-
-def judge(judgement: Judgement, *, processes: int, out: Path | None) -> int:
-    """Plays the protocol in ``processes`` processes, prints a table, writes the rows. Returns the exit code."""
-    protocol, tasks = judgement.protocol, judgement.protocol.test_tasks
-    if processes < 1:
-        raise ConfigError(f"--processes is {processes}. Allowed: 1 and up")
-    rows: dict[str, Results] = {}
+def judge(options: EvalArguments) -> int:
+    """Plays a protocol in ``options.processes`` processes, prints a table, writes the rows. Returns the exit code."""
+    protocol = metaworld.find(options.name, options.setting or "v3")
+    judgement = Judgement(protocol, options.policy, goals_of(protocol, options.goals), options.seed)
+    tasks, rows = protocol.test_tasks, {}
     with Progress(transient=True) as progress:
         bar = progress.add_task(f"{judgement.policy} on {protocol.name}", total=len(tasks))
-        for one in _played(judgement, min(processes, len(tasks))):
+        for one in _played(judgement, min(options.processes, len(tasks))):
             rows |= one
             progress.advance(bar)
     results = together([rows[task] for task in tasks])
-    if out is not None:
-        results.write(out)
+    if options.out is not None:
+        results.write(options.out)
     title = f"{judgement.policy} policy on {protocol.name}, setting {protocol.setting}"
     Console().print(outcome_table(title, results, _official(judgement, results)))
     return 0
+
+
+def goals_of(protocol: metaworld.Protocol, asked: int | None) -> int:
+    """How many goals per task are played."""
+    if asked is not None and not 1 <= asked <= protocol.test_goals:
+        raise ConfigError(f"--goals is {asked}. Allowed: 1 to {protocol.test_goals}, the test goals of {protocol.name} {protocol.setting}")
+    return asked or protocol.test_goals
 
 
 def _played(judgement: Judgement, processes: int) -> Iterator[dict[str, Results]]:

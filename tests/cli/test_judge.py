@@ -77,7 +77,12 @@ def test_processes_share_the_tasks_and_change_nothing(capsys, tmp_path):
         (["--policy", "scripted", "mt10", "--goals", "-1"], "--goals is -1"),
         (["--policy", "scripted", "mt10", "--processes", "0"], "--processes is 0"),
         (["--policy", "best", "mt10"], "scripted"),
-        (["--policy", "scripted"], "protocol"),
+        (["--policy", "scripted"], "a protocol: mt10"),
+        (["--policy", "zero", "mt10", "--episodes", "3"], "--episodes has no meaning here"),
+        (["--policy", "zero", "mt10", "--step", "3"], "--step has no meaning here: it goes with a run"),
+        (["mt10"], "mt10 is a protocol, not a run"),
+        (["some-run", "--goals", "3"], "--goals has no meaning here"),
+        (["some-run", "--protocol", "mt10", "--episodes", "3"], "--episodes has no meaning here"),
     ],
 )
 def test_mistakes_are_one_line(capsys, args, said):
