@@ -120,9 +120,9 @@ class EvalArguments(RunsArguments):
             given = [option for option, value in options.items() if value not in (None, "", False)]
             if given and not allowed:
                 raise ConfigError(f"{given[0]} has no meaning here: it goes with {needs}")
-        if (self.episodes is not None and self.episodes < 1) or self.seed < 0 or self.processes < 1:
-            numbers = f"--episodes is {self.episodes}, --seed {self.seed} and --processes {self.processes}"
-            raise ConfigError(f"{numbers}. Allowed: at least 1, 0 and 1")
+        for option, value, least in (("episodes", self.episodes, 1), ("seed", self.seed, 0), ("processes", self.processes, 1)):
+            if value is not None and value < least:
+                raise ConfigError(f"--{option} is {value}. Allowed: {least} and up")
 
 
 class TrainArguments:
