@@ -11,7 +11,7 @@ from protocols.rows import Results
 
 SHOWN = ("reward", "reward_version", "success_rule", "horizon", "goals", "goal_visible", "actions")
 """settings that the title tells, where a simulator has them"""
-LEGEND = "any: success at some step; last: at the last step; first: steps until the first success, median; 95 % of this policy's episodes"
+LEGEND = "any: success at some step; last: at the last step; 95 %: interval over n episodes; first: steps until the first success, median"
 
 
 def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Table:
@@ -20,10 +20,17 @@ def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Ta
     shown = ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
     caption = "\n".join([LEGEND, *notes])
     table = Table(
-        title=f"{title}\n{shown}", caption=caption, title_justify="left", caption_justify="left", box=SIMPLE, padding=(0, 1, 0, 0)
+        title=f"{title}\n{shown}",
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("task", no_wrap=True)
-    for column in ("episodes", "any", "[95 %]", "last", "[95 %]", "return", "first"):
+    for column in ("n", "any", "95 %", "last", "95 %", "return", "first"):
         table.add_column(column, justify="right", no_wrap=True)
     for task, s in results.summaries().items():
         first = "never" if math.isnan(s.first_success) else f"{s.first_success:.0f}"
@@ -43,4 +50,4 @@ def together(parts: Sequence[Results]) -> Results:
 
 
 def _range(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.0%}-{interval[1]:.0%}"
+    return f"{100 * interval[0]:.0f}-{100 * interval[1]:.0f}"
