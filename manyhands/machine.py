@@ -16,5 +16,5 @@ def fast_step_check() -> Check:
 
     reason = native.unavailable()
     if reason:
-        return Check("fast step", "warn", "Meta-World is stepped by its own environment, 2 to 6 times slower, same results", reason)
+        return Check("fast step", "warn", "Meta-World is stepped by its own environment, 1.3 to 6 times slower, same results", reason)
     return Check("fast step", "ok", f"{len(native.task_index())} tasks of Meta-World, bit for bit")
