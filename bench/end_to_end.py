@@ -27,7 +27,7 @@ from e2e_outcome import ours_outcome, probe_outcome, sb3_outcome
 from e2e_report import line, markdown
 from e2e_settings import DIFFERENCES, MODES, not_carried, run_config, sb3_settings, train_arguments
 
-PEERS = ["stable-baselines3==2.9.2", "gymnasium==1.4.0", "mujoco==3.3.0", "metaworld==3.1.1"]
+PEERS = ["stable-baselines3==2.9.2", "gymnasium==1.4.0", "mujoco==3.3.0", "metaworld==3.1.1", "packaging"]
 VECTORS = ("dummy", "fork")
 """DummyVecEnv, and SubprocVecEnv started by fork: its default way to start takes half a minute for 32 simulators on two cores"""
 PROBE_STEPS, PROBE_WARM_UP, PROBE_LIMIT_S = 3000, 1000, 60.0

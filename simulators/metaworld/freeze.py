@@ -6,7 +6,6 @@ task has one seed for training and one for testing, both leaves of a tree of nam
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,8 @@ def draw(task: str) -> NDArray[np.float64]:
     """The goals of a task, float64 (2, 50, D): train, test; all different, all accepted by a real reset."""
     env = stock.environment(task, "v2", hide_goal=False)
     try:
-        with_physics = env._reset_hand
-        # The draw reads nothing that the physics changes, so it may leave out the 250 steps that bring the hand home.
-        env._reset_hand = partial(with_physics, steps=0)
-        goals = np.stack([_draw(env, ROOT.child(task).child(split).integer()) for split in SPLITS])
-        env._reset_hand = with_physics
+        with stock.hand_left_alone(env):
+            goals = np.stack([_draw(env, ROOT.child(task).child(split).integer()) for split in SPLITS])
         _check(task, env, goals)
     finally:
         env.close()

@@ -7,7 +7,10 @@ brought home.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,8 +79,19 @@ def draw(env: Any, seed: int) -> NDArray[np.float64]:
     """The random vector that stock draws with this seed, after its own rejection of impossible ones."""
     env._freeze_rand_vec = False
     env.seed(seed)
-    env.reset_model()
+    with hand_left_alone(env):
+        env.reset_model()
     return env._last_rand_vec.copy()
+
+
+@contextmanager
+def hand_left_alone(env: Any) -> Iterator[None]:
+    """Resets in here only draw: they leave out the 250 physics steps that bring the hand home, which no draw depends on."""
+    env._reset_hand = partial(env._reset_hand, steps=0)
+    try:
+        yield
+    finally:
+        del env._reset_hand
 
 
 def _initialize_simulation(env: Any) -> tuple[Any, Any]:
