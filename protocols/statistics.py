@@ -114,7 +114,8 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share: the spread of one policy's episodes, which says nothing about other seeds."""
     z, p = 1.96, successes / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+    # Rounding may leave the interval of 0 of n or n of n a hair outside of [0, 1].
+    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
 
 def _check(scores: ArrayLike) -> NDArray:

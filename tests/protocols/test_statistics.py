@@ -144,3 +144,11 @@ def test_wilsons_interval():
     """Newcombe (1998), table I: 81 of 263, and 0 of 20."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 7, 10, 50, 333])
+def test_an_interval_of_a_share_stays_a_share(n):
+    for successes in (0, n // 2, n):
+        low, high = wilson_interval(successes, n)
+        assert 0.0 <= low <= successes / n <= high <= 1.0
+        assert f"{low:.0%}"[0] != "-"
