@@ -1,6 +1,6 @@
 // faucet-open-v3 and faucet-close-v3: the handle of the faucet is turned.
 #pragma once
-#include "../reward.hpp"
+#include "pull_v1.hpp"
 
 namespace metaworld::faucet {
 
@@ -24,16 +24,9 @@ inline Outcome turn(Simulator &s, Vec obj) {
 }
 
 inline Outcome v1(Simulator &s, const Observation &obs, const Action &) {
-  const Num maxPullDist = s.extra(0);
   const Vec objPos = obs.vec(4);
   const Num pullDist = norm(objPos - s.target());
-  const Num reachDist = norm(objPos - s.tcp());
-  Num pullRew = 0;
-  if (reachDist < 0.05) {
-    const Num near = np_exp(-squared(pullDist) / 0.01) + np_exp(-squared(pullDist) / 0.001);
-    pullRew = py_max(1000 * (maxPullDist - pullDist) + 1000 * near, 0);
-  }
-  return {-reachDist + pullRew, pullDist <= 0.07};
+  return {pull_v1(norm(objPos - s.tcp()), pullDist, s.extra(0)), pullDist <= 0.07};
 }
 
 }  // namespace metaworld::faucet

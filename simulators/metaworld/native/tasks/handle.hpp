@@ -1,6 +1,6 @@
 // handle-press-v3, handle-press-side-v3, handle-pull-v3 and handle-pull-side-v3: the handle on a box is pressed down or pulled up.
 #pragma once
-#include "../reward.hpp"
+#include "pull_v1.hpp"
 
 namespace metaworld::handle {
 
@@ -9,17 +9,9 @@ enum { HANDLE };  // ids
 inline void objects(Simulator &s, double *out) { put(out, 0, s.site(HANDLE)); }  // stock's rotation is four zeros
 
 inline Outcome v1(Simulator &s, const Observation &obs, double success_radius) {
-  const Num maxDist = s.extra(0);
   const Vec objPos = obs.vec(4), fingerCOM = s.left_finger();  // sic: one finger
   const Num pressDist = np_abs(objPos[2] - s.target()[2]);
-  const Num reachDist = norm(objPos - fingerCOM);
-  Num pressRew = 0;
-  if (reachDist < 0.05) {
-    const Num near = np_exp(-squared(pressDist) / 0.01) + np_exp(-squared(pressDist) / 0.001);
-    pressRew = 1000 * (maxDist - pressDist) + 1000 * near;
-  }
-  pressRew = py_max(pressRew, 0);
-  return {-reachDist + pressRew, pressDist <= success_radius};
+  return {pull_v1(norm(objPos - fingerCOM), pressDist, s.extra(0)), pressDist <= success_radius};
 }
 
 }  // namespace metaworld::handle

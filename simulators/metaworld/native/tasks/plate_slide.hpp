@@ -1,6 +1,6 @@
 // plate-slide-v3, plate-slide-side-v3, plate-slide-back-v3 and plate-slide-back-side-v3: the puck is slid into or out of the cabinet.
 #pragma once
-#include "../reward.hpp"
+#include "pull_v1.hpp"
 
 namespace metaworld::plate_slide {
 
@@ -11,16 +11,9 @@ constexpr const char *ATTRIBUTES = "maxDist";
 inline void objects(Simulator &s, double *out) { put_rotation(out, 0, s.geom(PUCK), s.geom_matrix(PUCK)); }
 
 inline Outcome v1(Simulator &s, const Observation &obs, const Action &) {
-  const Num maxDist = s.extra(0);
   const Vec objPos = obs.vec(4);
-  const Num reachDist = norm(objPos - s.tcp());
   const Num pullDist = norm_xy(objPos - s.target());
-  Num pullRew = 0;
-  if (reachDist < 0.05) {
-    const Num near = np_exp(-squared(pullDist) / 0.01) + np_exp(-squared(pullDist) / 0.001);
-    pullRew = py_max(1000 * (maxDist - pullDist) + 1000 * near, 0);
-  }
-  return {-reachDist + pullRew, pullDist <= 0.07};
+  return {pull_v1(norm(objPos - s.tcp()), pullDist, s.extra(0)), pullDist <= 0.07};
 }
 
 struct Distances {

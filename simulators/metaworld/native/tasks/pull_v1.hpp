@@ -1,15 +1,12 @@
-// The v1 reward that buttons, doors, locks, drawers and the pushed mug share: reach the thing, then shorten its way to the goal.
+// The v1 reward of tasks that push, press, pull or turn something: reach it, then shorten its way to the goal.
 #pragma once
-#include "../reward.hpp"
+#include "lift_v1.hpp"
 
 namespace metaworld {
 
 inline Num pull_v1(Num reachDist, Num pullDist, Num maxDist) {
   Num pullRew = 0;
-  if (reachDist < 0.05) {
-    const Num near = np_exp(-squared(pullDist) / 0.01) + np_exp(-squared(pullDist) / 0.001);
-    pullRew = py_max(1000 * (maxDist - pullDist) + 1000 * near, 0);
-  }
+  if (reachDist < 0.05) pullRew = py_max(lift_v1::place(maxDist, pullDist), 0);
   return -reachDist + pullRew;
 }
 

@@ -1,6 +1,6 @@
 // push-v3: the puck is pushed to the goal.
 #pragma once
-#include "../reward.hpp"
+#include "pull_v1.hpp"
 
 namespace metaworld::push {
 
@@ -27,16 +27,9 @@ inline Outcome v2(Simulator &s, const Observation &obs, const Action &action) {
 }
 
 inline Outcome v1(Simulator &s, const Observation &obs, const Action &) {
-  const Num maxPushDist = s.extra(0);
-  const Vec obj = obs.vec(4), goal = s.target();
-  const Num reachDist = norm(s.tcp() - obj);
-  const Num pushDist = norm_xy(obj - goal);
-  Num pushRew = 0;
-  if (reachDist < 0.05) {
-    const Num near = np_exp(-squared(pushDist) / 0.01) + np_exp(-squared(pushDist) / 0.001);
-    pushRew = py_max(1000 * (maxPushDist - pushDist) + 1000 * near, 0);
-  }
-  return {-reachDist + pushRew, pushDist <= 0.05};
+  const Vec obj = obs.vec(4);
+  const Num pushDist = norm_xy(obj - s.target());
+  return {pull_v1(norm(s.tcp() - obj), pushDist, s.extra(0)), pushDist <= 0.05};
 }
 
 constexpr Task TASK = {"push-v3", IDS, ATTRIBUTES, objects, v1, v2};

@@ -1,6 +1,6 @@
 // reach-v3 and reach-wall-v3: the hand goes to the goal.
 #pragma once
-#include "../reward.hpp"
+#include "lift_v1.hpp"
 
 namespace metaworld::reach {
 
@@ -17,11 +17,8 @@ inline Outcome v2(Simulator &s, const Observation &, const Action &) {
 }
 
 inline Outcome v1(Simulator &s, const Observation &, const Action &) {
-  const Num maxReachDist = s.extra(0);
-  const Num reachDist = norm(s.tcp() - s.target());
-  const Num near = np_exp(-squared(reachDist) / 0.01) + np_exp(-squared(reachDist) / 0.001);
-  const Num reachRew = 1000 * (maxReachDist - reachDist) + 1000 * near;
-  return {py_max(reachRew, 0), reachDist <= 0.05};
+  const Num maxReachDist = s.extra(0), reachDist = norm(s.tcp() - s.target());
+  return {py_max(lift_v1::place(maxReachDist, reachDist), 0), reachDist <= 0.05};
 }
 
 constexpr Task TASK = {"reach-v3", IDS, ATTRIBUTES, objects, v1, v2};

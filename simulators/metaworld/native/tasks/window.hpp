@@ -1,6 +1,6 @@
 // window-open-v3 and window-close-v3: the window is slid by its handle.
 #pragma once
-#include "../reward.hpp"
+#include "lift_v1.hpp"
 
 namespace metaworld::window {
 
@@ -28,10 +28,7 @@ inline Outcome v1(Simulator &s, const Observation &obs, const Action &) {
   const Num pullDist = np_abs(objPos[0] - s.target()[0]);
   const Num reachDist = norm(objPos - s.tcp());
   Num pullRew = 0;
-  if (reachDist < 0.05) {  // sic: pullRew may be negative, unlike in other tasks
-    const Num near = np_exp(-squared(pullDist) / 0.01) + np_exp(-squared(pullDist) / 0.001);
-    pullRew = 1000 * (maxPullDist - pullDist) + 1000 * near;
-  }
+  if (reachDist < 0.05) pullRew = lift_v1::place(maxPullDist, pullDist);  // sic: may be negative, unlike in other tasks
   return {-reachDist + pullRew, pullDist <= TARGET_RADIUS};
 }
 

@@ -1,20 +1,21 @@
-// coffee-pull-v3: the mug is pulled away from the coffee machine.
+// coffee-push-v3 and coffee-pull-v3: the mug is pushed under the coffee machine, or pulled away from it.
 #pragma once
-#include "lift_v1.hpp"
+#include "pull_v1.hpp"
 
-namespace metaworld::coffee_pull {
+namespace metaworld::coffee {
 
-enum { OBJ, MUG, MUG_GOAL };  // ids
-constexpr const char *IDS = "body:obj geom:mug site:mug_goal";
-constexpr const char *ATTRIBUTES = "maxPullDist";
+enum { OBJ, MUG, GOAL };  // ids
 
 inline void objects(Simulator &s, double *out) { put_rotation(out, 0, s.body(OBJ), s.geom_matrix(MUG)); }
 
 inline Outcome v2(Simulator &s, const Observation &obs, const Action &action) {
-  const Vec obj = obs.vec(4), target = s.target(), scale = vec(2.0, 2.0, 1.0);
-  const Num target_to_obj = norm((obj - target) * scale), target_to_obj_init = norm((s.obj_init() - target) * scale);
+  const Vec obj = obs.vec(4), target = s.target();
+  const Vec scale = vec(2.0, 2.0, 1.0);
+  const Num target_to_obj = norm((obj - target) * scale);
+  const Num target_to_obj_init = norm((s.obj_init() - target) * scale);
   const Num in_place = tolerance(target_to_obj, 0, 0.05, target_to_obj_init, LONG_TAIL);
-  const Num tcp_opened = obs[3], tcp_to_obj = py_float(norm(obj - s.tcp()));
+  const Num tcp_opened = obs[3];
+  const Num tcp_to_obj = py_float(norm(obj - s.tcp()));
   const Num object_grasped = gripper_caging_reward(s, action, obj,
                                                    {.obj_radius = 0.02,
                                                     .pad_success_thresh = 0.05,
@@ -28,9 +29,27 @@ inline Outcome v2(Simulator &s, const Observation &obs, const Action &action) {
   return {reward, norm(obj - target) <= 0.07};
 }
 
+}  // namespace metaworld::coffee
+
+namespace metaworld::coffee_push {
+
+inline Outcome v1(Simulator &s, const Observation &obs, const Action &) {
+  const Vec objPos = obs.vec(4), goal = s.target();
+  for (int i = 0; i < 3; i++) {  // stock asserts it, though the site comes by way of the machine's position
+    if (goal[i] != s.site(coffee::GOAL)[i]) throw Broken("coffee-push-v3 v1: the goal is not exactly the site coffee_goal");
+  }
+  return {pull_v1(norm(s.tcp() - objPos), norm_xy(objPos - goal), s.extra(0)), norm(objPos - goal) <= 0.07};
+}
+
+constexpr Task TASK = {"coffee-push-v3", "body:obj geom:mug site:coffee_goal", "maxPushDist", coffee::objects, v1, coffee::v2};
+
+}  // namespace metaworld::coffee_push
+
+namespace metaworld::coffee_pull {
+
 inline Outcome v1(Simulator &s, const Observation &obs, const Action &action) {
   const Num maxPullDist = s.extra(0);
-  const Vec objPos = obs.vec(4), goal = s.target(), mug_goal = s.site(MUG_GOAL);
+  const Vec objPos = obs.vec(4), goal = s.target(), mug_goal = s.site(coffee::GOAL);
   for (int i = 0; i < 3; i++)
     if (goal[i] != mug_goal[i]) throw Broken("coffee-pull v1: the site mug_goal is not at the goal");
   const Num reachDist = norm(s.tcp() - objPos), pullDist = norm_xy(objPos - goal);
@@ -45,6 +64,6 @@ inline Outcome v1(Simulator &s, const Observation &obs, const Action &action) {
   return {reachRew + pullRew, norm(objPos - goal) <= 0.07};
 }
 
-constexpr Task TASK = {"coffee-pull-v3", IDS, ATTRIBUTES, objects, v1, v2};
+constexpr Task TASK = {"coffee-pull-v3", "body:obj geom:mug site:mug_goal", "maxPullDist", coffee::objects, v1, coffee::v2};
 
 }  // namespace metaworld::coffee_pull
