@@ -14,11 +14,14 @@ class Policy:
     """Acts by ``algorithm.act`` with the newest weights it was given; explores with its own generator.
 
     Args:
+        tasks: (N,) of each simulator.
         random_steps: env steps at the start that draw actions uniformly from [-1, 1] instead.
     """
 
-    def __init__(self, algorithm: Algorithm, generator: np.random.Generator, *, action_dim: int, random_steps: int, task: int) -> None:
-        self.algorithm, self.generator, self.task = algorithm, generator, task
+    def __init__(
+        self, algorithm: Algorithm, generator: np.random.Generator, *, action_dim: int, random_steps: int, tasks: NDArray[np.int64]
+    ) -> None:
+        self.algorithm, self.generator, self.tasks = algorithm, generator, tasks
         self.weights = Weights(0, {})
         self.action_dim, self.random_steps_left = action_dim, random_steps
 
@@ -33,7 +36,7 @@ class Policy:
             self.random_steps_left -= len(obs)
             return self.generator.uniform(-1.0, 1.0, shape).astype(np.float32)
         noise = self.generator.standard_normal(shape, dtype=np.float32)
-        return self.algorithm.act(self.weights.params, None, obs, noise, self.task)[0]
+        return self.algorithm.act(self.weights.params, None, obs, noise, self.tasks)[0]
 
     def state_dict(self) -> dict[str, Any]:
         return {

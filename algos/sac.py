@@ -20,6 +20,7 @@ from torch.func import grad, grad_and_value
 from algos.lib.adam import AdamState, adam, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import init_mlp, mlp, numpy_mlp
+from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import index_tree, stack_trees, write_tree
 from core.types import Batch, Field, Stream, TaskSpec
@@ -152,13 +153,18 @@ class SAC:
         return {**state.params.policy, "obs_mean": state.normalizer.mean, "obs_scale": scale_of(state.normalizer)}
 
     def act(
-        self, params: Mapping[str, NDArray], carry: Any, obs: NDArray[np.float32], noise: NDArray[np.float32] | None, task: int
+        self,
+        params: Mapping[str, NDArray],
+        carry: Any,
+        obs: NDArray[np.float32],
+        noise: NDArray[np.float32] | None,
+        tasks: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """obs (N, O) -> actions (N, A): tanh of a Gaussian sample, or of its mean where ``noise`` is None."""
         x = (obs - params["obs_mean"]) * params["obs_scale"]
         if self.task_dim:
             one_hot = np.zeros((len(x), self.task_dim), np.float32)
-            one_hot[:, task] = 1.0
+            one_hot[np.arange(len(x)), tasks] = 1.0
             x = np.concatenate([x, one_hot], axis=1)
         out = numpy_mlp(params, x, layers=len(self.config.hidden) + 1)
         mean, log_std = out[:, : self.action_dim], out[:, self.action_dim :]
@@ -256,7 +262,7 @@ class SAC:
             obs = torch.cat([obs, one_hot], -1)
         return obs.flatten(0, 1)
 
-    def update(self, state: State, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+    def update(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
         """Updates the S learners in place; batch (S, K, B, ...). Returns metrics [S]."""
         results = []
         for s in range(state.updates.shape[0]):

@@ -64,7 +64,7 @@ class Ours:
         algorithm = make(Config(hidden=hidden, batch_size=batch), spec, 1)
         self.ring = filled_ring(spec, data)
         source = Switchable(Sampler(self.ring, [0], algorithm.plan, seed=0))
-        worker = LearnerWorker(algorithm, source, SeedTree(0), LearnerConfig(threads=threads, eager_first=0))
+        worker = LearnerWorker(algorithm, [source], [SeedTree(0)], LearnerConfig(threads=threads, eager_first=0))
         began = time.perf_counter()
         worker.compile()
         worker.wait_compiled()
@@ -87,12 +87,11 @@ class Switchable:
     """The sampler, with a switch that lets the last batch be used again."""
 
     def __init__(self, sampler: Any) -> None:
-        self.sampler, self.still, self.last = sampler, False, sampler.sample()
+        self.sampler, self.still = sampler, False
 
-    def sample(self) -> Any:
+    def sample(self) -> None:
         if not self.still:
-            self.last = self.sampler.sample()
-        return self.last
+            self.sampler.sample()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sampler, name)

@@ -1,6 +1,6 @@
 """The contracts between packages, as protocols: who calls what, with which shapes, and what may be raised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -71,6 +71,15 @@ class Block(Protocol):
         ...
 
 
+Reduce = Callable[[dict[str, Any]], dict[str, Any]]
+"""name -> tensor, averaged over the processes that each hold an equal part of a batch"""
+
+
+def alone(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The ``Reduce`` of a learner that holds the whole batch."""
+    return tensors
+
+
 class Algorithm(Protocol):
     """What learns. A frozen object: all mutable tensors live in the ``State`` that ``init`` returns, whose leaves lead with [S]."""
 
@@ -88,8 +97,12 @@ class Algorithm(Protocol):
         """The random numbers of one update, one generator per seed: randomness is an argument of ``update``."""
         ...
 
-    def update(self, state: Any, batch: Any, noise: Any) -> dict[str, Any]:
-        """One update in place. Returns metrics, each a tensor [S] (or [S, K]); never waits for the device."""
+    def update(self, state: Any, batch: Any, noise: Any, reduce: Reduce = alone) -> dict[str, Any]:
+        """One update in place. Returns metrics, each a tensor [S] (or [S, K]); never waits for the device.
+
+        Args:
+            reduce: averages gradients and statistics over the processes that share the batch.
+        """
         ...
 
     def policy(self, state: Any) -> dict[str, Any]:
@@ -97,9 +110,18 @@ class Algorithm(Protocol):
         ...
 
     def act(
-        self, params: Mapping[str, NDArray], carry: Any, obs: NDArray[np.float32], noise: NDArray[np.float32] | None, task: int
+        self,
+        params: Mapping[str, NDArray],
+        carry: Any,
+        obs: NDArray[np.float32],
+        noise: NDArray[np.float32] | None,
+        tasks: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
-        """Actions (N, A) for obs (N, O), with plain arrays of one seed. ``noise`` (N, A) standard normal; None acts without exploring."""
+        """Actions (N, A) for obs (N, O) of the tasks (N,), with plain arrays of one seed.
+
+        Args:
+            noise: (N, A) standard normal; None acts without exploring.
+        """
         ...
 
 
@@ -122,11 +144,16 @@ class ChunkSink(Protocol):
 class BatchSource(Protocol):
     """Where a learner draws from."""
 
-    batch: Batch
-    """(K, B, ...) views of the one buffer that every draw fills; finite, if meaningless, before the first"""
+    buffer: Any
+    """float32 (words,), all of a batch as replay keeps it, which every draw fills; finite, if meaningless, before the first"""
 
-    def sample(self) -> Batch:
-        """Draws the next batch into ``batch`` and returns it."""
+    def sample(self) -> object:
+        """Draws the next batch into ``buffer``."""
+        ...
+
+    def assemble(self, buffer: Any) -> Batch:
+        """The batch (K, B, ...) that lies in ``buffer``, or in a copy of it on any device: views and pure tensor operations, so that it
+        may be a part of the update's graph."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

@@ -39,6 +39,9 @@ class TaskSpec:
     """env steps after which an episode is truncated."""
     labels: tuple[tuple[str, str], ...] = ()
     """What must be equal for two results to be compared: reward version, goal visibility ..."""
+    repeated: int = 0
+    """F: ``obs[F : 2 * F]`` is what ``obs[:F]`` was one env step earlier (at an episode's first step whatever the simulator says).
+    Replay keeps it once."""
 
     @property
     def obs_dim(self) -> int:

@@ -1,7 +1,7 @@
 """Learner side: owns the state of one algorithm, draws from replay, updates, publishes versioned weights."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,18 +43,20 @@ class LearnerWorker:
     """See the module. One seed (S = 1).
 
     Args:
-        source: where batches come from; drawing costs no call and no copy beyond the gather.
-        seeds: the learner's node of the seed tree.
+        sources: one per seed, where batches come from; drawing costs no call and no copy beyond the gather.
+        seeds: the learner's node of each seed's tree.
     """
 
-    def __init__(self, algorithm: Algorithm, source: BatchSource, seeds: SeedTree, config: Config) -> None:
-        self.algorithm, self.source = algorithm, source
+    def __init__(self, algorithm: Algorithm, sources: Sequence[BatchSource], seeds: Sequence[SeedTree], config: Config) -> None:
+        self.algorithm, (self.source,), (tree,) = algorithm, sources, seeds
         self.threads = config.threads or max(1, torch.get_num_threads() - 1)
         torch.set_num_threads(self.threads)
         self.precision = self._choose_precision(config)
-        self.batch = map_tree(lambda leaf: leaf[None], source.batch)  # (K, B, ...) -> (S = 1, K, B, ...), views into the reused buffer
-        self.state = algorithm.init([seeds.child("init").integer()])
-        self.generator = torch.Generator().manual_seed(seeds.child("noise").integer())
+        self.batch = map_tree(
+            lambda leaf: leaf[None], self.source.assemble(self.source.buffer)
+        )  # (K, B, ...) -> (S = 1, K, B, ...), views into the reused buffer
+        self.state = algorithm.init([tree.child("init").integer()])
+        self.generator = torch.Generator().manual_seed(tree.child("noise").integer())
         self.updates, self.version, self.eager_first = 0, 0, config.eager_first
         self.step = Step(algorithm.update, config.compile, self.threads)
 

@@ -70,7 +70,7 @@ def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
     """Attaches to the ring read-only and begins to compile."""
     made, tree = algorithm(config, spec), seeds(config).child("learner")
     source = Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
-    worker = LearnerWorker(made, source, tree, config.learner)
+    worker = LearnerWorker(made, [source], [tree], config.learner)
     worker.compile()
     return worker
 
@@ -95,7 +95,7 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         tree.child("exploration", incarnation).numpy(),
         action_dim=spec.action_dim,
         random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
-        task=task,
+        tasks=np.full(settings.simulators, task),
     )
     recorder = Recorder(
         rows(config, spec),

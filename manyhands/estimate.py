@@ -1,5 +1,6 @@
 """``--dry-run``: what a run would need and how long it would take here, measured for a few seconds, with nothing kept."""
 
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -78,7 +79,7 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
     """updates/s on made-up data, by the twin (compiled or eager) that the run would use."""
     algorithm = build.algorithm(config, spec)
     source = _MadeUp(algorithm.plan, spec, len(config.tasks))
-    learner = LearnerWorker(algorithm, source, SeedTree(0), replace(config.learner, eager_first=0))
+    learner = LearnerWorker(algorithm, [source], [SeedTree(0)], replace(config.learner, eager_first=0))
     learner.update(2)
     begun, updates = time.monotonic(), 0
     while time.monotonic() - begun < PROBE_S:
@@ -92,16 +93,15 @@ class _MadeUp:
 
     def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
         lead = (tasks, plan.batch_size)
-        self.batch = Batch(
-            torch.randn(*lead, spec.obs_dim),
-            torch.rand(*lead, spec.action_dim) * 2 - 1,
-            torch.randn(*lead),
-            torch.randn(*lead, spec.obs_dim),
-            torch.full(lead, plan.gamma),
-        )
+        self.shapes = Batch((*lead, spec.obs_dim), (*lead, spec.action_dim), lead, (*lead, spec.obs_dim), lead)  # type: ignore[arg-type]
+        self.buffer = torch.rand(sum(math.prod(shape) for shape in self.shapes))
 
-    def sample(self) -> Batch:
-        return self.batch
+    def sample(self) -> None:
+        """It is always the same."""
+
+    def assemble(self, buffer: torch.Tensor) -> Batch:
+        parts = torch.split(buffer, [math.prod(shape) for shape in self.shapes])
+        return Batch(*(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)))
 
     def state_dict(self) -> dict:
         return {}

@@ -48,8 +48,7 @@ class AlgorithmPlayer:
             raise ConfigError(f"sampled actions: action_dim is {action_dim}. Allowed: the number of actions, at least 1")
         self.algorithm, self.weights, self.rng, self.action_dim = algorithm, weights, rng, action_dim
         self.settings = {"version": weights.version, "actions": "deterministic" if rng is None else "sampled"}
-        tasks = np.asarray(tasks)
-        self._groups = [(int(task), np.flatnonzero(tasks == task)) for task in np.unique(tasks)]
+        self.tasks = np.asarray(tasks, np.int64)
 
     def begin(self, slots: NDArray[np.bool_]) -> None:
         """Nothing to forget."""
@@ -58,18 +57,8 @@ class AlgorithmPlayer:
         """Nothing to learn."""
 
     def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, O) -> (N, A), one call of the algorithm per task."""
         noise = None if self.rng is None else self.rng.standard_normal((len(obs), self.action_dim), np.float32)
-        if len(self._groups) == 1:
-            return self._act(self._groups[0][0], obs, noise)
-        parts = [self._act(task, obs[slots], None if noise is None else noise[slots]) for task, slots in self._groups]
-        actions = np.empty((len(obs), parts[0].shape[1]), np.float32)
-        for (_, slots), part in zip(self._groups, parts, strict=True):
-            actions[slots] = part
-        return actions
-
-    def _act(self, task: int, obs: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        return self.algorithm.act(self.weights.params, None, obs, noise, task)[0]
+        return self.algorithm.act(self.weights.params, None, obs, noise, self.tasks)[0]
 
 
 class FunctionPlayer:

@@ -43,7 +43,7 @@ class Sampler:
         self._tasks = np.array(tasks, np.int64)
         self._rng = np.random.Generator(np.random.SFC64(seed))
         self.windows = Windows(layout.dtype, len(tasks), plan, pin=pin)
-        self.batch = self.windows.batch
+        self.batch, self.buffer = self.windows.batch, self.windows.buffer
         self._source, self._all_kinds = _sources(ring, plan.n_step + 1, self.windows.words)
         self._scratch(len(tasks), plan.batch_size)
         self._seen = -1
@@ -81,6 +81,10 @@ class Sampler:
         if np.count_nonzero(self._ring.control.reserved[self._tasks] > self._limit):
             self._mend()
         return self.windows.fold()
+
+    def assemble(self, buffer: torch.Tensor) -> Batch:
+        """The batch in ``buffer``, or in a copy of it on any device."""
+        return self.windows.views(buffer)
 
     def columns(self, name: str) -> NDArray:
         """(K, B, ...) view of a column at the drawn transitions of the last batch."""

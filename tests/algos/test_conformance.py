@@ -76,7 +76,7 @@ def test_acting_is_bounded_and_without_noise_deterministic(name, tasks):
     algorithm = made(name, tasks)
     params = {k: v[0].numpy() for k, v in algorithm.policy(algorithm.init([0])).items()}
     obs = np.random.default_rng(0).standard_normal((6, 5), dtype=np.float32)
-    for task in range(tasks):
+    for task in [np.full(6, k) for k in range(tasks)]:
         action, _, _ = algorithm.act(params, None, obs, None, task)
         again, _, _ = algorithm.act(params, None, obs, None, task)
         explored, _, _ = algorithm.act(params, None, obs, np.ones((6, 2), np.float32), task)
@@ -104,5 +104,5 @@ def test_actors_compute_the_learners_policy(tasks, normalize):
     expected, _ = tanh_gaussian(mean, log_std.clamp(-20, 2), noise.flatten(0, 1))
     params = {k: v[0].numpy() for k, v in algorithm.policy(state).items()}
     for task in range(tasks):
-        action, _, _ = algorithm.act(params, None, obs[task].numpy(), noise[task].numpy(), task)
+        action, _, _ = algorithm.act(params, None, obs[task].numpy(), noise[task].numpy(), np.full(8, task))
         np.testing.assert_allclose(action, expected.view(tasks, 8, 2)[task].numpy(), atol=1e-5)

@@ -27,7 +27,7 @@ def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
         carry = None
         for t in range(12):
             noise = np.random.default_rng(t).standard_normal((3, 2), dtype=np.float32)
-            action, carry, extra = algorithm.act(params, carry, pool.obs["obs"], noise, tasks - 1)
+            action, carry, extra = algorithm.act(params, carry, pool.obs["obs"], noise, np.full(3, tasks - 1))
             assert extra.keys() == declared.keys()
             assert all(extra[key].shape == (3, *field.shape) for key, field in declared.items())
             pool.step(action)

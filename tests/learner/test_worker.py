@@ -43,7 +43,7 @@ def learner(ring: Ring, *, compile: str = "eager", hidden: tuple[int, ...] = (16
     module = algos.find("sac")
     algorithm = module.make(module.Config(hidden=hidden, batch_size=8, n_step=3, normalize_obs=True), SPEC, 2)
     return LearnerWorker(
-        algorithm, Sampler(ring, [0, 1], algorithm.plan, 3), SeedTree(0), Config(threads=1, compile=compile, eager_first=eager_first)
+        algorithm, [Sampler(ring, [0, 1], algorithm.plan, 3)], [SeedTree(0)], Config(threads=1, compile=compile, eager_first=eager_first)
     )
 
 

@@ -16,12 +16,12 @@ TASKS = [2, 0, 2, 1, 0]
 class Told:
     """Action: (task, obs[0], noise[0] or 9)."""
 
-    def act(self, params, carry, obs, noise, task):
+    def act(self, params, carry, obs, noise, tasks):
         last = np.full(len(obs), 9.0) if noise is None else noise[:, 0]
-        return np.stack([np.full(len(obs), task), obs[:, 0], last], 1).astype(np.float32), carry, {}
+        return np.stack([tasks, obs[:, 0], last], 1).astype(np.float32), carry, {}
 
 
-def test_slots_are_grouped_by_task_and_come_back_in_their_places():
+def test_every_slot_acts_as_its_own_task():
     actions = AlgorithmPlayer(Told(), WEIGHTS, TASKS).act(OBS)
     assert actions[:, 0].tolist() == TASKS
     assert actions[:, 1].tolist() == OBS[:, 0].tolist()
