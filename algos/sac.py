@@ -1,34 +1,37 @@
 """Soft actor-critic, single- and multi-task: the reference that the other algorithm files imitate.
 
 Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 1812.05905): equations 5 to 7 (critics), 9 (policy),
-18 (temperature); Meta-World (Yu et al. 2019), appendix E: one temperature per task, task one-hot, 128 transitions per task.
+18 (temperature). Meta-World (Yu et al. 2019), appendix E.1 (single task), E.3 (MT-SAC: task one-hot, a temperature and 128 transitions per
+task) and E.4 (MTMH-SAC: a head per task). All are settings of this one file.
 What differs: a truncated episode is bootstrapped through; log_alpha is clamped, so that a saturated task cannot run away.
 
 Shapes: S seeds, K tasks, B transitions per task, O observation, A action. A batch is task-major (K, B, ...).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import grad, grad_and_value
+from torch.func import grad, grad_and_value, vmap
 
-from algos.lib.adam import AdamState, adam, init_adam
+from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
-from algos.lib.mlp import init_mlp, mlp, numpy_mlp
+from algos.lib.mlp import init_mlp, numpy_mlp, of_task, task_mlp
+from algos.lib.pcgrad import pcgrad
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import index_tree, map_tree, stack_trees, write_tree
 from core.types import Batch, Field, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
 STD_FLOOR = 0.01
-"""smallest standard deviation that normalisation divides by, in units of the observation"""
+"""smallest standard deviation, or root mean square of a reward, that normalisation divides by"""
+TASK_WEIGHTS = ("equal", "temperature")
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,30 @@ class Config:
     """factor on every reward before learning"""
     normalize_obs: bool = False
     """networks see (obs - mean) / std, statistics over all batches drawn so far"""
+    normalize_reward: bool = False
+    """each task's rewards are divided by their root mean square over all batches drawn so far"""
+    multi_head: bool = False
+    """policy and critics have an output layer of its own for each task (MTMH-SAC)"""
+    max_grad_norm: float = 0.0
+    """gradients of the policy, and of the critics, are scaled down to this norm; 0: never"""
+    adam_eps: float = 1e-8
+    """what Adam adds to its denominator"""
+    task_weights: Literal["equal", "temperature"] = "equal"
+    """of the tasks' losses; temperature: K * softmax(-log_alpha), more to tasks that need little exploration"""
+    pcgrad: bool = False
+    """a task's gradient is projected off those of the tasks that it works against (Yu et al. 2020); several times the work of an update"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale"):
+        for name in ("batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale", "adam_eps"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
         for name in ("gamma", "tau"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in (0, 1]")
+        if self.max_grad_norm < 0:
+            raise ConfigError(f"algo.max_grad_norm is {self.max_grad_norm}; it must be positive, or 0 for no limit")
+        if self.task_weights not in TASK_WEIGHTS:
+            raise ConfigError(f"algo.task_weights is {self.task_weights!r}; allowed: {', '.join(TASK_WEIGHTS)}")
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigError(f"algo.hidden is {self.hidden}; it needs at least one layer of at least one unit")
 
@@ -83,12 +102,14 @@ class Params(NamedTuple):
 
 
 class Normalizer(NamedTuple):
-    """Running moments of the observations drawn; mean 0 and square 1 where normalisation is off."""
+    """Running moments of what was drawn; mean 0 and square 1 where normalisation is off."""
 
     mean: Tensor
-    """[S, O] mean of x"""
+    """[S, O] mean of the observations x"""
     square: Tensor
     """[S, O] mean of x^2"""
+    reward_square: Tensor
+    """[S, K] mean of r^2"""
 
 
 class State(NamedTuple):
@@ -106,12 +127,33 @@ class State(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard normal numbers of one update."""
+    """Random numbers of one update."""
 
     policy: Tensor
-    """(S, K * B, A) for the actions of the policy loss"""
+    """(S, K, B, A) standard normal, for the actions of the policy loss"""
     target: Tensor
-    """(S, K * B, A) for the next actions of the critic target"""
+    """(S, K, B, A) standard normal, for the next actions of the critic target"""
+    order: Tensor
+    """(S, 2, K, K) uniform: whose gradients PCGrad compares first, of the critics and of the policy; without it (S, 0)"""
+
+
+class Data(NamedTuple):
+    """What the losses of one seed read; nothing in it is differentiated."""
+
+    x: Tensor
+    """(K, B, O) observations, normalised"""
+    action: Tensor
+    """(K, B, A)"""
+    y: Tensor
+    """(K, B) the critics' target"""
+    alpha: Tensor
+    """(K, 1) temperatures"""
+    noise: Tensor
+    """(K, B, A)"""
+
+
+Losses = Callable[..., tuple[Tensor, Tensor]]
+"""(parameters, *other networks, data) -> loss of each task (K,), and a by-product"""
 
 
 class SAC:
@@ -134,8 +176,9 @@ class SAC:
     def _init_one(self, seed: int) -> State:
         generator = torch.Generator().manual_seed(seed)
         hidden, A = self.config.hidden, self.action_dim
-        policy = init_mlp((self.input_dim, *hidden, 2 * A), generator)
-        critic = init_mlp((self.input_dim + A, *hidden, 1), generator, stack=2)
+        heads = self.tasks if self.config.multi_head else None
+        policy = init_mlp((self.input_dim, *hidden, 2 * A), generator, heads=heads)
+        critic = init_mlp((self.input_dim + A, *hidden, 1), generator, stack=2, heads=heads)
         log_alpha = {"log_alpha": torch.full((self.tasks,), float(np.log(self.config.initial_alpha)))}
         return State(
             Params(policy, critic, log_alpha),
@@ -143,7 +186,7 @@ class SAC:
             init_adam(policy),
             init_adam(critic),
             init_adam(log_alpha),
-            Normalizer(torch.zeros(self.obs_dim), torch.ones(self.obs_dim)),
+            Normalizer(torch.zeros(self.obs_dim), torch.ones(self.obs_dim), torch.ones(self.tasks)),
             torch.zeros(()),
         )
 
@@ -162,11 +205,7 @@ class SAC:
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """obs (N, O) -> actions (N, A): tanh of a Gaussian sample, or of its mean where ``noise`` is None."""
         x = (obs - params["obs_mean"]) * params["obs_scale"]
-        if self.task_dim:
-            one_hot = np.zeros((len(x), self.task_dim), np.float32)
-            one_hot[np.arange(len(x)), tasks] = 1.0
-            x = np.concatenate([x, one_hot], axis=1)
-        out = numpy_mlp(params, x, layers=len(self.config.hidden) + 1)
+        out = numpy_mlp(params, x, len(self.config.hidden) + 1, tasks, heads=self.config.multi_head)
         mean, log_std = out[:, : self.action_dim], out[:, self.action_dim :]
         if noise is not None:
             mean = mean + np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)) * noise
@@ -175,106 +214,150 @@ class SAC:
     # ---- losses, for one seed: no S axis ------------------------------------------------------------------------------
 
     def sample_action(self, policy: dict[str, Tensor], x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, input) -> action (N, A), log_prob (N,)."""
-        mean, log_std = mlp(policy, x).chunk(2, dim=-1)
+        """x (K, B, O) -> action (K, B, A), log_prob (K, B)."""
+        mean, log_std = task_mlp(policy, x, heads=self.config.multi_head).chunk(2, dim=-1)
         return tanh_gaussian(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX), noise)
 
     def q_values(self, critic: dict[str, Tensor], x: Tensor, action: Tensor) -> Tensor:
-        """(2, N): both critics as one stacked matmul per layer."""
-        xa = torch.cat([x, action], -1)
-        return mlp(critic, xa.expand(2, *xa.shape))[..., 0]
+        """(2, K, B): both critics as one stacked matmul per layer."""
+        return task_mlp(critic, torch.cat([x, action], -1), heads=self.config.multi_head)[..., 0]
 
-    def critic_loss(self, critic: dict[str, Tensor], x: Tensor, action: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation 5, summed over the twins, against a fixed target y (N,)."""
-        q = self.q_values(critic, x, action)
-        return (q - y).square().mean(-1).sum(), q.mean()
+    def critic_losses(self, critic: dict[str, Tensor], data: Data) -> tuple[Tensor, Tensor]:
+        """Equation 5 of each task (K,), summed over the twins, against a fixed target. By-product: the mean Q."""
+        q = self.q_values(critic, data.x, data.action)
+        return (q - data.y).square().mean(-1).sum(0), q.mean()
 
-    def policy_loss(
-        self, policy: dict[str, Tensor], critic: dict[str, Tensor], alpha: Tensor, x: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Equation 9. alpha (N,) is a constant here. Also returns log_prob (N,)."""
-        action, log_prob = self.sample_action(policy, x, noise)
-        q = self.q_values(critic, x, action).amin(0)
-        return (alpha * log_prob - q).mean(), log_prob
+    def policy_losses(self, policy: dict[str, Tensor], critic: dict[str, Tensor], data: Data) -> tuple[Tensor, Tensor]:
+        """Equation 9 of each task (K,). By-product: log_prob (K, B)."""
+        action, log_prob = self.sample_action(policy, data.x, data.noise)
+        q = self.q_values(critic, data.x, action).amin(0)
+        return (data.alpha * log_prob - q).mean(-1), log_prob
 
     def alpha_loss(self, log_alpha: dict[str, Tensor], log_prob: Tensor) -> Tensor:
         """Equation 18 with log_alpha in place of alpha; log_prob (K, B) is a constant. Task k moves log_alpha[k] only."""
         return -(log_alpha["log_alpha"] * (log_prob + self.target_entropy).mean(1)).mean()
 
+    def task_weights(self, log_alpha: Tensor) -> Tensor:
+        """(K,) with mean 1."""
+        return torch.ones_like(log_alpha) if self.config.task_weights == "equal" else self.tasks * torch.softmax(-log_alpha, 0)
+
+    # ---- gradients ----------------------------------------------------------------------------------------------------
+
+    def gradient(
+        self, losses: Losses, networks: Sequence[dict[str, Tensor]], data: Data, weights: Tensor, order: Tensor, reduce: Reduce
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Of the weighted mean of the tasks' losses, with respect to the first network. Also that mean, and the by-product."""
+        if self.config.pcgrad:
+            parts, values, more = self._gradients_by_task(losses, networks, data, weights)
+            grads = pcgrad(reduce(parts), reduce({"order": order})["order"])  # all processes have to take the same order
+        else:
+
+            def mean_loss(first: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+                values, more = losses(first, *networks[1:], data)
+                return (weights * values).mean(), (values, more)
+
+            grads, (_, (values, more)) = grad_and_value(mean_loss, has_aux=True)(networks[0])
+            grads = reduce(grads)
+        return clip_norm(grads, self.config.max_grad_norm), values.mean(), more
+
+    def _gradients_by_task(
+        self, losses: Losses, networks: Sequence[dict[str, Tensor]], data: Data, weights: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Name -> (K, ...), the losses (K,), the by-products [K]: every task by itself, on its own data only."""
+
+        def of_one(task: Tensor, weight: Tensor, data: Data) -> Any:
+            def loss(first: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+                seen = [of_task(net, task, told=bool(self.task_dim), heads=self.config.multi_head) for net in (first, *networks[1:])]
+                values, more = losses(*seen, map_tree(lambda leaf: leaf[None], data))
+                return weight * values[0], (values[0], more)
+
+            return grad_and_value(loss, has_aux=True)(networks[0])
+
+        parts, (_, (values, more)) = vmap(of_one)(torch.eye(self.tasks, device=data.x.device), weights, data)
+        return parts, values, more
+
     # ---- the update ---------------------------------------------------------------------------------------------------
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Noise:
-        shape = (2, self.tasks * self.config.batch_size, self.action_dim)
-        drawn = torch.stack([torch.randn(shape, generator=g, device=g.device) for g in generators], 1)
-        return Noise(drawn[0], drawn[1])
+        K, device = self.tasks, generators[0].device
+        shape = (2, K, self.config.batch_size, self.action_dim)
+        drawn = torch.stack([torch.randn(shape, generator=g, device=device) for g in generators], 1)
+        if not self.config.pcgrad:
+            return Noise(drawn[0], drawn[1], torch.zeros(len(generators), 0, device=device))
+        return Noise(drawn[0], drawn[1], torch.stack([torch.rand(2, K, K, generator=g, device=device) for g in generators]))
 
-    def update_one(self, state: State, batch: Batch, noise: Noise) -> tuple[State, dict[str, Tensor]]:
+    def update_one(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> tuple[State, dict[str, Tensor]]:
         """One update of one seed as a pure function: critics, policy, temperatures, Adam, target."""
-        config, params = self.config, state.params
-        K, B, _ = batch.obs.shape
-        normalizer = self._normalizer(state, batch.obs)
-        x, next_x = self._inputs(batch.obs, normalizer), self._inputs(batch.next_obs, normalizer)
-        action, reward, bootstrap = batch.action.flatten(0, 1), batch.reward.flatten() * config.reward_scale, batch.bootstrap.flatten()
+        config, params, count = self.config, state.params, state.updates + 1
+        normalizer = self._normalizer(state, batch, reduce)
+        x, next_x = self._normalized(batch.obs, normalizer), self._normalized(batch.next_obs, normalizer)
+        reward = batch.reward * (config.reward_scale * reward_scale_of(normalizer))[:, None]
         alpha = params.log_alpha["log_alpha"].exp()
-        alpha_rows = alpha[:, None].expand(K, B).flatten()
-        count = state.updates + 1
+        weights, orders = self.task_weights(params.log_alpha["log_alpha"]), noise.order if config.pcgrad else (noise.order, noise.order)
 
         next_action, next_log_prob = self.sample_action(params.policy, next_x, noise.target)
         next_q = self.q_values(state.target, next_x, next_action).amin(0)
-        y = reward + bootstrap * (next_q - alpha_rows * next_log_prob)  # equation 3 and 6
-        critic_grads, (critic_loss, q_mean) = grad_and_value(self.critic_loss, has_aux=True)(params.critic, x, action, y)
-        critic, critic_adam = adam(params.critic, critic_grads, state.critic_adam, count, lr=config.critic_lr)
+        y = reward + batch.bootstrap * (next_q - alpha[:, None] * next_log_prob)  # equation 3 and 6
+        data = Data(x, batch.action, y, alpha[:, None], noise.policy)
+        critic_grads, critic_loss, q = self.gradient(self.critic_losses, [params.critic], data, weights, orders[0], reduce)
+        critic, critic_adam = adam(params.critic, critic_grads, state.critic_adam, count, lr=config.critic_lr, eps=config.adam_eps)
 
-        policy_grads, (policy_loss, log_prob) = grad_and_value(self.policy_loss, has_aux=True)(
-            params.policy, critic, alpha_rows, x, noise.policy
-        )
-        policy, policy_adam = adam(params.policy, policy_grads, state.policy_adam, count, lr=config.policy_lr)
+        policy_grads, policy_loss, log_prob = self.gradient(self.policy_losses, [params.policy, critic], data, weights, orders[1], reduce)
+        policy, policy_adam = adam(params.policy, policy_grads, state.policy_adam, count, lr=config.policy_lr, eps=config.adam_eps)
 
-        alpha_grads = grad(self.alpha_loss)(params.log_alpha, log_prob.view(K, B))
-        log_alpha, alpha_adam = adam(params.log_alpha, alpha_grads, state.alpha_adam, count, lr=config.alpha_lr)
+        alpha_grads = reduce(grad(self.alpha_loss)(params.log_alpha, log_prob.reshape(self.tasks, -1)))
+        log_alpha, alpha_adam = adam(params.log_alpha, alpha_grads, state.alpha_adam, count, lr=config.alpha_lr, eps=config.adam_eps)
         log_alpha = {"log_alpha": log_alpha["log_alpha"].clamp(LOG_ALPHA_MIN, LOG_ALPHA_MAX)}
 
         target = {k: torch.lerp(t, critic[k], config.tau) for k, t in state.target.items()}
-        metrics = {
-            "critic_loss": critic_loss,
-            "policy_loss": policy_loss,
-            "q": q_mean,
-            "entropy": -log_prob.mean(),
-            "alpha": alpha.mean(),
-        }
+        metrics = {"critic_loss": critic_loss, "policy_loss": policy_loss, "q": q.mean(), "entropy": -log_prob.mean()}
+        metrics = reduce(metrics) | {"alpha": alpha.mean(), "alpha_min": alpha.amin(), "alpha_max": alpha.amax()}
         return State(Params(policy, critic, log_alpha), target, policy_adam, critic_adam, alpha_adam, normalizer, count), metrics
 
-    def _normalizer(self, state: State, obs: Tensor) -> Normalizer:
-        """The moments with this batch (K, B, O) counted in."""
-        if not self.config.normalize_obs:
-            return state.normalizer
-        share, flat = 1 / (state.updates + 1), obs.flatten(0, 1)
-        return Normalizer(
-            torch.lerp(state.normalizer.mean, flat.mean(0), share), torch.lerp(state.normalizer.square, flat.square().mean(0), share)
-        )
-
-    def _inputs(self, obs: Tensor, normalizer: Normalizer) -> Tensor:
-        """(K, B, O) -> (K * B, O + K): normalised; the task one-hot is appended where there is more than one task."""
+    def _normalizer(self, state: State, batch: Batch, reduce: Reduce) -> Normalizer:
+        """The moments with this batch counted in."""
+        share, moments = 1 / (state.updates + 1), {}
         if self.config.normalize_obs:
-            obs = (obs - normalizer.mean) * scale_of(normalizer)
-        if self.task_dim:
-            one_hot = torch.eye(self.tasks, device=obs.device)[:, None].expand(-1, obs.shape[1], -1)
-            obs = torch.cat([obs, one_hot], -1)
-        return obs.flatten(0, 1)
+            flat = batch.obs.flatten(0, 1)
+            moments |= {"mean": flat.mean(0), "square": flat.square().mean(0)}
+        if self.config.normalize_reward:
+            moments["reward_square"] = batch.reward.square().mean(1)
+        old = state.normalizer._asdict()
+        return state.normalizer._replace(**{k: torch.lerp(old[k], new, share) for k, new in reduce(moments).items()})
+
+    def _normalized(self, obs: Tensor, normalizer: Normalizer) -> Tensor:
+        return (obs - normalizer.mean) * scale_of(normalizer) if self.config.normalize_obs else obs
 
     def update(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        """Updates the S learners in place; batch (S, K, B, ...). Returns metrics [S]."""
+        """Updates the S learners in place; batch (S, K, B, ...). Returns metrics [S].
+
+        On a GPU, whose launches cost more than such small products, one kernel serves all seeds; on a CPU that gains nothing.
+        """
+        stacked = state.updates.shape[0] > 1 and state.updates.is_cuda
+        return (self.update_stacked if stacked else self.update_in_turn)(state, batch, noise, reduce)
+
+    def update_in_turn(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
         results = []
         for s in range(state.updates.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), index_tree(noise, s))
+            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), index_tree(noise, s), reduce)
             write_tree(state, s, new)
             results.append(metrics)
         return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+
+    def update_stacked(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
+        new, metrics = vmap(lambda *one: self.update_one(one[0], one[1], one[2], reduce))(state, batch, noise)
+        map_tree(lambda leaf, value: leaf.copy_(value), state, new)
+        return metrics
 
 
 def scale_of(normalizer: Normalizer) -> Tensor:
     """1 / std, at most 100: what hardly ever moved is not blown up."""
     return (normalizer.square - normalizer.mean.square()).clamp(min=STD_FLOOR**2).rsqrt()
+
+
+def reward_scale_of(normalizer: Normalizer) -> Tensor:
+    """1 / root mean square of each task's rewards, at most 100."""
+    return normalizer.reward_square.clamp(min=STD_FLOOR**2).rsqrt()
 
 
 def make(config: Config, spec: TaskSpec, tasks: int) -> SAC:

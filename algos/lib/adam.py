@@ -30,3 +30,12 @@ def adam(
     v = {k: BETA2 * state.v[k] + (1 - BETA2) * g * g for k, g in grads.items()}
     new = {k: p - scale * m[k] / (torch.sqrt(v[k]) + shifted_eps) for k, p in params.items()}
     return new, AdamState(m, v)
+
+
+def clip_norm(grads: Mapping[str, Tensor], limit: float) -> dict[str, Tensor]:
+    """Scaled down together so that their common norm is at most ``limit``; 0: as they are."""
+    if not limit:
+        return dict(grads)
+    norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
+    scale = (limit / norm.clamp(min=limit)).to(norm.dtype)
+    return {k: g * scale for k, g in grads.items()}

@@ -7,8 +7,6 @@ import pytest
 import torch
 
 import algos
-from algos.lib.dists import tanh_gaussian
-from algos.lib.mlp import mlp
 from core.contracts import Algorithm
 from core.tree import map_tree, named_leaves
 from core.types import Batch, Field, TaskSpec
@@ -88,21 +86,21 @@ def test_acting_is_bounded_and_without_noise_deterministic(name, tasks):
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("heads", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
-def test_actors_compute_the_learners_policy(tasks, normalize):
+def test_actors_compute_the_learners_policy(tasks, normalize, heads):
     """numpy on the actor against torch on the learner, after updates have moved everything."""
     module = algos.find("sac")
-    algorithm = module.make(module.Config(normalize_obs=normalize), SPEC, tasks)
+    algorithm = module.make(module.Config(normalize_obs=normalize, multi_head=heads), SPEC, tasks)
     state = algorithm.init([0])
     for i in range(3):
         algorithm.update(state, batch(algorithm, tasks, i), algorithm.noise(state, [torch.Generator().manual_seed(i)]))
     obs = torch.randn(tasks, 8, 5)
     noise = torch.randn(tasks, 8, 2)
     one = map_tree(lambda leaf: leaf[0], state)
-    x = algorithm._inputs(obs, one.normalizer)
-    mean, log_std = mlp(one.params.policy, x).chunk(2, -1)
-    expected, _ = tanh_gaussian(mean, log_std.clamp(-20, 2), noise.flatten(0, 1))
+    expected, _ = algorithm.sample_action(one.params.policy, algorithm._normalized(obs, one.normalizer), noise)
     params = {k: v[0].numpy() for k, v in algorithm.policy(state).items()}
-    for task in range(tasks):
-        action, _, _ = algorithm.act(params, None, obs[task].numpy(), noise[task].numpy(), np.full(8, task))
-        np.testing.assert_allclose(action, expected.view(tasks, 8, 2)[task].numpy(), atol=1e-5)
+    which = np.arange(tasks * 8) % tasks  # in no order
+    rows = which, np.arange(tasks * 8) // tasks
+    action, _, _ = algorithm.act(params, None, obs.numpy()[rows], noise.numpy()[rows], which)
+    np.testing.assert_allclose(action, expected.numpy()[rows], atol=1e-5)
