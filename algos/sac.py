@@ -345,7 +345,11 @@ class SAC:
         return {k: torch.stack([m[k] for m in results]) for k in results[0]}
 
     def update_stacked(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        new, metrics = vmap(lambda *one: self.update_one(one[0], one[1], one[2], reduce))(state, batch, noise)
+
+        def of_one(state: State, batch: Batch, noise: Noise) -> tuple[State, dict[str, Tensor]]:
+            return self.update_one(state, batch, noise, reduce)
+
+        new, metrics = vmap(of_one)(state, batch, noise)
         map_tree(lambda leaf, value: leaf.copy_(value), state, new)
         return metrics
 
