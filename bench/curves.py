@@ -95,6 +95,7 @@ def task_lines(runs: list[dict[str, Any]]) -> list[str]:
 
 def markdown(name: str, runs: list[dict[str, Any]], about: dict[str, Any], note: str) -> str:
     config = runs[0]["config"]
+    ratio = config["replay"]["updates_per_step"]
     algo = ", ".join(f"{k} {v}" for k, v in config["algo"].items())
     walls = "; ".join(
         f"seed {r['seed']}: {r['steps']:,} env steps, {r['updates']:,.0f} updates, {r['elapsed_s'] / 60:.1f} min" for r in runs
@@ -106,7 +107,7 @@ def markdown(name: str, runs: list[dict[str, Any]], about: dict[str, Any], note:
             f"`{about['trained_by']}`, drawn by `{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}.",
             *([note] if note else []),
             "",
-            f"{len(config['tasks'])} tasks; {config['total_steps']:,} env steps, {config['replay']['updates_per_step']:.4g} updates per env step.",
+            f"{len(config['tasks'])} tasks; {config['total_steps']:,} env steps, {ratio:.4g} updates per step.",
             f"Algorithm {config['algorithm']}: {algo}.",
             f"Simulator: {', '.join(f'{k} {v}' for k, v in config['simulator'].items())}.",
             f"Wall clock of training: {walls}.",
