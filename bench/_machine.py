@@ -15,14 +15,15 @@ RESULTS = ROOT / "bench" / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def cores(count: int) -> set[int]:
-    """The last ``count`` cores that this process may use: the first one of a machine serves most interrupts."""
-    return set(sorted(os.sched_getaffinity(0))[-count:])
+def cores(count: int, skip: int = 0) -> set[int]:
+    """The last ``count`` cores that this process may use, or those before the last ``skip``: the first one serves most interrupts."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return set(allowed[: len(allowed) - skip][-count:])
 
 
-def bound(count: int) -> list[str]:
+def bound(count: int, skip: int = 0) -> list[str]:
     """Before a command: binds it, and every thread and process that it starts, to that many cores."""
-    return ["taskset", "-c", ",".join(map(str, sorted(cores(count))))]
+    return ["taskset", "-c", ",".join(map(str, sorted(cores(count, skip))))]
 
 
 def child_env(**more: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from _machine import RESULTS, ROOT, THREAD_VARIABLES, bound, child_env, describe, tail, write, write_json
 
-START_LIMIT_S = 300.0
+START_LIMIT_S = 600.0
 """for imports and compilation of one side"""
 MIN_ROUNDS = 3
 PAUSE_S = 0.05
@@ -46,9 +46,9 @@ class SideError(Exception):
 class Side:
     """One process of a suite's script."""
 
-    def __init__(self, name: str, command: tuple[Path, str], case: str, threads: int, rows: int, folder: Path) -> None:
-        """``command``: the python, and the name of the script."""
-        self.name, self.log = name, folder / f"{name.replace(' ', '-')}-{case}-{threads}.log"
+    def __init__(self, name: str, command: tuple[Path, str], case: str, threads: int, rows: int, folder: Path, skip: int = 0) -> None:
+        """``command``: the python, and the name of the script. ``skip``: cores that are left to others."""
+        self.name, self.log = name, folder / f"{name.replace(' ', '-')}-{case}-{threads}-{skip}.log"
         xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
         env = child_env(
             **dict.fromkeys(THREAD_VARIABLES, str(threads)),
@@ -60,7 +60,7 @@ class Side:
         began = time.perf_counter()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*bound(threads), python, "-P", script, name, case, "--threads", str(threads), "--rows", str(rows)],
+                [*bound(threads, skip), python, "-P", script, name, case, "--threads", str(threads), "--rows", str(rows)],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -75,7 +75,13 @@ class Side:
         self.about["start_s"] = time.perf_counter() - began
 
     def measure(self, mode: str, slice_s: float) -> dict[str, float]:
+        self.ask(mode, slice_s)
+        return self.answer(slice_s)
+
+    def ask(self, mode: str, slice_s: float) -> None:
         self.process.stdin.write((json.dumps({"mode": mode, "slice_s": slice_s}) + "\n").encode())
+
+    def answer(self, slice_s: float) -> dict[str, float]:
         return self._answer(30.0 + 10 * slice_s)
 
     def _answer(self, limit_s: float) -> dict[str, Any]:

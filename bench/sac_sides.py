@@ -105,14 +105,14 @@ class Switchable:
         return getattr(self.sampler, name)
 
 
-def filled_ring(spec: Any, data: Data, tasks: int = 1) -> Any:
+def filled_ring(spec: Any, data: Data, tasks: int = 1, name: str = "all") -> Any:
     from core.rows import CLOSING, row_dtype
     from core.types import Chunk
     from replay.ring import Ring
 
     E, dtype = len(data.obs), row_dtype(spec)
-    name = f"bench-sac-{os.getpid()}"
-    ring = Ring.create(name, dtype, tasks=tasks, capacity=E // tasks * (EPISODE + 1), writers=1, window=2)
+    run = f"bench-sac-{os.getpid()}-{name}"
+    ring = Ring.create(run, dtype, tasks=tasks, capacity=E // tasks * (EPISODE + 1), writers=1, window=2)
     ring.unlink()
     for i in range(E):
         rows = np.zeros(EPISODE + 1, dtype)
