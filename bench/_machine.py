@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def child_env(**more: str) -> dict[str, str]:
     dropped = {*THREAD_VARIABLES, "XLA_FLAGS", "TORCHINDUCTOR_CACHE_DIR", "PYTHONPATH", "MANYHANDS_RUNS"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", **more}
+
+
+def command_line(bench: str) -> str:
+    """The command that runs this bench, for the results: they name no folder of this machine."""
+    words = [f".../{Path(word).name}" if word.startswith("/") else word for word in sys.argv[1:]]
+    return " ".join([f"python bench/{bench}.py", *words])
 
 
 def describe() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _machine import RESULTS, ROOT, THREAD_VARIABLES, bound, child_env, describe, tail, write, write_json
+from _machine import RESULTS, ROOT, THREAD_VARIABLES, bound, child_env, command_line, describe, tail, write, write_json
 
 START_LIMIT_S = 600.0
 """for imports and compilation of one side"""
@@ -116,12 +116,8 @@ class Bench:
         """
         self.suite, self.args, self.pythons, self.folder, self.missing = suite, args, pythons, folder, missing
         self.end = time.monotonic() + 60 * args.minutes
-        words = [
-            f".../{Path(word).name}" if word.startswith("/") else word for word in sys.argv[1:]
-        ]  # results name no place of this machine
-        command = " ".join([f"python bench/{suite.name}.py", *words])
         settings = {"rounds": args.rounds, "slice_s": args.slice_s, "rows": args.rows}
-        self.result: dict[str, Any] = {"about": {"command": command, **describe(), **settings}, "cases": {}}
+        self.result: dict[str, Any] = {"about": {"command": command_line(suite.name), **describe(), **settings}, "cases": {}}
 
     def run(self) -> None:
         todo = [(case, threads) for case in self.args.cases for threads in self.args.threads]

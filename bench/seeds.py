@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from _machine import RESULTS, describe, write, write_json
+from _machine import RESULTS, command_line, describe, write, write_json
 from _turns import PAUSE_S, Side, SideError
 from sac_report import ALONE
 from seeds_sides import BATCH, HIDDEN, IN_TURN, LEARNER, UPDATE
@@ -69,7 +69,7 @@ def measure(sides: list[Side], slice_s: float) -> dict[str, float]:
 
 
 def on_cpu(args: argparse.Namespace) -> None:
-    about = {**describe(), "command": " ".join(["python bench/seeds.py", *sys.argv[1:]]), "rounds": args.rounds, "slice_s": args.slice_s}
+    about = {**describe(), "command": command_line("seeds"), "rounds": args.rounds, "slice_s": args.slice_s}
     result: dict[str, Any] = {"about": about, "layouts": [], "failed": {}}
     running: dict[Layout, list[Side]] = {}
     kept: dict[Layout, dict[str, list[float]]] = {}

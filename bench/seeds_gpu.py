@@ -6,14 +6,13 @@ on the device, drawing the noise is included. Every S and way is a fresh start o
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import torch
-from _machine import describe, write, write_json
+from _machine import command_line, describe, write, write_json
 from mt_sides import ADAM_EPS, BATCH, HIDDEN, MAX_GRAD_NORM
 from sac_sides import ACTION, EPISODE, OBS
 
@@ -89,7 +88,7 @@ def rate(call: Callable[[], object], slice_s: float) -> float:
 
 def on_gpu(seeds: list[int], args: argparse.Namespace) -> None:
     device = torch.device("cuda")
-    about = {**describe(), "command": " ".join(["python bench/seeds.py", *sys.argv[1:]]), "gpu": torch.cuda.get_device_name()}
+    about = {**describe(), "command": command_line("seeds"), "gpu": torch.cuda.get_device_name()}
     about |= {"torch": torch.__version__, "precision": torch.get_float32_matmul_precision(), "rounds": args.rounds, "slice_s": args.slice_s}
     result: dict[str, Any] = {"about": about, "rows": []}
     for S in seeds:
