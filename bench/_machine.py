@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ RESULTS = ROOT / "bench" / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def cores(count: int) -> set[int]:
-    """The last ``count`` cores that this process may use: the first one of a machine serves most interrupts."""
-    return set(sorted(os.sched_getaffinity(0))[-count:])
+def cores(count: int, skip: int = 0) -> set[int]:
+    """The last ``count`` cores that this process may use, or those before the last ``skip``: the first one serves most interrupts."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return set(allowed[: len(allowed) - skip][-count:])
 
 
-def bound(count: int) -> list[str]:
+def bound(count: int, skip: int = 0) -> list[str]:
     """Before a command: binds it, and every thread and process that it starts, to that many cores."""
-    return ["taskset", "-c", ",".join(map(str, sorted(cores(count))))]
+    return ["taskset", "-c", ",".join(map(str, sorted(cores(count, skip))))]
 
 
 def child_env(**more: str) -> dict[str, str]:
@@ -32,6 +34,12 @@ def child_env(**more: str) -> dict[str, str]:
     dropped = {*THREAD_VARIABLES, "XLA_FLAGS", "TORCHINDUCTOR_CACHE_DIR", "PYTHONPATH", "MANYHANDS_RUNS"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", **more}
+
+
+def command_line(bench: str) -> str:
+    """The command that runs this bench, for the results: they name no folder of this machine."""
+    words = [f".../{Path(word).name}" if word.startswith("/") else word for word in sys.argv[1:]]
+    return " ".join([f"python bench/{bench}.py", *words])
 
 
 def describe() -> dict[str, Any]:

@@ -10,16 +10,17 @@ FIRST = "torch==2.13.0"
 """Before the peers: a CPU machine keeps the wheel that its index serves, and no peer pulls another."""
 
 
-def ensure(venv: Path, packages: Sequence[str]) -> Path:
-    """Makes ``venv`` with these packages unless it has them. Returns its python."""
+def ensure(venv: Path, packages: Sequence[str], base: Path | str = sys.executable, first: Sequence[str] = (FIRST, "numpy")) -> Path:
+    """Makes ``venv`` (of the python ``base``) with these packages unless it has them. Returns its python."""
     python, marker = venv / "bin" / "python", venv / "peers.json"
-    wanted = [FIRST, *packages]
+    wanted = [*first[:1], *packages]
     if marker.exists() and set(wanted) <= set(json.loads(marker.read_text())):
         return python
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(base), "-m", "venv", str(venv)], check=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, FIRST, "numpy"], check=True)
+    if first:
+        subprocess.run([*pip, *first], check=True)
     subprocess.run([*pip, *wanted], check=True)
     had = json.loads(marker.read_text()) if marker.exists() else []
     marker.write_text(json.dumps(sorted({*had, *wanted})))

@@ -1,4 +1,5 @@
 """One side of ``bench/sac_update.py``, in a process of its own: warms up, then measures a slice of time for every line it is sent.
+``serve`` does so for the sides of any bench.
 
 Answers are lines of JSON on the standard output; whatever libraries print goes to the standard error.
 """
@@ -40,8 +41,9 @@ class Data(NamedTuple):
     """(E, 500) in [0, 1]"""
 
 
-def make_data(rows: int) -> Data:
-    rng, E = np.random.default_rng(0), max(1, rows // EPISODE)
+def make_data(rows: int, tasks: int = 1) -> Data:
+    """Episode i is one of task i % tasks."""
+    rng, E = np.random.default_rng(0), tasks * max(1, rows // EPISODE // tasks)
     obs = rng.standard_normal((E, EPISODE + 1, OBS), np.float32)
     action = rng.uniform(-1, 1, (E, EPISODE, ACTION)).astype(np.float32)
     return Data(obs, action, rng.random((E, EPISODE), np.float32))
@@ -54,21 +56,14 @@ class Ours:
 
     def __init__(self, hidden: tuple[int, ...], batch: int, data: Data, threads: int) -> None:
         from algos.sac import Config, make
-        from core.seeding import SeedTree
         from core.types import Field, TaskSpec
-        from learner.worker import Config as LearnerConfig
-        from learner.worker import LearnerWorker
         from replay.sampler import Sampler
 
         spec = TaskSpec("bench", (Field("obs", (OBS,)),), ACTION, EPISODE)
         algorithm = make(Config(hidden=hidden, batch_size=batch), spec, 1)
         self.ring = filled_ring(spec, data)
         source = Switchable(Sampler(self.ring, [0], algorithm.plan, seed=0))
-        worker = LearnerWorker(algorithm, [source], [SeedTree(0)], LearnerConfig(threads=threads, eager_first=0))
-        began = time.perf_counter()
-        worker.compile()
-        worker.wait_compiled()
-        compiled_s = time.perf_counter() - began
+        worker, compiled_s = learner(algorithm, [source], threads)
 
         def update_only() -> None:
             source.still = True
@@ -81,6 +76,19 @@ class Ours:
             f"update({PER_CALL}), one batch again and again (no sampling)": Mode(update_only, PER_CALL),
         }
         self.note = f"{worker.describe()}; compiled in {compiled_s:.1f} s, without a cache"
+
+
+def learner(algorithm: Any, sources: list[Any], threads: int, **config: Any) -> tuple[Any, float]:
+    """The learner of a run with one seed for every source, and the seconds that compiling it took."""
+    from core.seeding import SeedTree
+    from learner.worker import Config, LearnerWorker
+
+    settings = Config(threads=threads, eager_first=0, **config)
+    worker = LearnerWorker(algorithm, sources, [SeedTree(seed) for seed in range(len(sources))], settings)
+    began = time.perf_counter()
+    worker.compile()
+    worker.wait_compiled()
+    return worker, time.perf_counter() - began
 
 
 class Switchable:
@@ -97,20 +105,20 @@ class Switchable:
         return getattr(self.sampler, name)
 
 
-def filled_ring(spec: Any, data: Data) -> Any:
+def filled_ring(spec: Any, data: Data, tasks: int = 1, name: str = "all") -> Any:
     from core.rows import CLOSING, row_dtype
     from core.types import Chunk
     from replay.ring import Ring
 
     E, dtype = len(data.obs), row_dtype(spec)
-    name = f"bench-sac-{os.getpid()}"
-    ring = Ring.create(name, dtype, tasks=1, capacity=E * (EPISODE + 1), writers=1, window=2)
+    run = f"bench-sac-{os.getpid()}-{name}"
+    ring = Ring.create(run, dtype, tasks=tasks, capacity=E // tasks * (EPISODE + 1), writers=1, window=2)
     ring.unlink()
     for i in range(E):
         rows = np.zeros(EPISODE + 1, dtype)
         rows["obs"], rows["action"][:-1], rows["reward"][:-1] = data.obs[i], data.action[i], data.reward[i]
         rows["episode"], rows["t"], rows["kind"][-1], rows["truncated"][-2] = i, np.arange(EPISODE + 1), CLOSING, True
-        ring.insert(Chunk(0, 0, i, 0, rows))
+        ring.insert(Chunk(0, 0, i, i % tasks, rows))
     return ring
 
 
@@ -223,18 +231,15 @@ def measure(mode: Mode, slice_s: float) -> dict[str, float]:
     return {"ms": 1e3 * seconds / (calls * mode.updates), "cpu": own / seconds, "others": others / seconds}
 
 
-def prepare(side: str, case: str, threads: int, rows: int) -> tuple[Any, dict[str, Any]]:
-    """The side, warm, and what it has to say of itself."""
-    hidden, batch = CASES[case]
-    began = time.perf_counter()
-    made = SIDES[side](hidden, batch, make_data(rows), threads)
-    first = {}
+def warm(made: Any) -> dict[str, Any]:
+    """Warms a side up; what it has to say of itself."""
+    began, first = time.perf_counter(), {}
     for name, mode in made.modes.items():
         start = time.perf_counter()
         mode.call()
         first[name] = time.perf_counter() - start
         measure(mode, 0.2)
-    return made, {
+    return {
         "modes": list(made.modes),
         "note": made.note,
         "versions": {name: version(name) for name in made.packages},
@@ -243,8 +248,9 @@ def prepare(side: str, case: str, threads: int, rows: int) -> tuple[Any, dict[st
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def serve(make: Callable[[str, str, int, int], Any], doc: str | None) -> None:
+    """Answers requests until the input ends. ``make(side, case, threads, rows)`` has ``modes``, ``note`` and ``packages``."""
+    parser = argparse.ArgumentParser(description=doc)
     for name in ("side", "case"):
         parser.add_argument(name)
     parser.add_argument("--threads", type=int, required=True)
@@ -252,12 +258,17 @@ def main() -> None:
     args = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    made, about = prepare(args.side, args.case, args.threads, args.rows)
-    answers.write(json.dumps(about) + "\n")
+    made = make(args.side, args.case, args.threads, args.rows)
+    answers.write(json.dumps(warm(made) | getattr(made, "about", {})) + "\n")
     for line in sys.stdin:
         request = json.loads(line)
         answers.write(json.dumps(measure(made.modes[request["mode"]], request["slice_s"])) + "\n")
 
 
+def make(side: str, case: str, threads: int, rows: int) -> Any:
+    hidden, batch = CASES[case]
+    return SIDES[side](hidden, batch, make_data(rows), threads)
+
+
 if __name__ == "__main__":
-    main()
+    serve(make, __doc__)

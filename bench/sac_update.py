@@ -4,194 +4,34 @@ The first call installs the peers into ``.venv-bench``. Every side is a process 
 (A B C A B C ...), one at a time. Results are written after every round: bench/results/sac_update.{md,json}.
 """
 
-import argparse
-import json
-import os
-import select
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from _machine import RESULTS, THREAD_VARIABLES, VENV, bound, child_env, describe, tail, write, write_json
+from _machine import VENV
 from _peers import ensure
-from sac_report import markdown, summary
+from _turns import Suite, arguments, parsed, run
+from sac_report import OURS, markdown, summary
 from sac_sides import CASES, SIDES
 
 PEERS = ["stable-baselines3==2.9.2", "sbx-rl==0.28.0"]
-START_LIMIT_S = 180.0
-"""for imports and compilation of one side"""
-MIN_ROUNDS = 3
-PAUSE_S = 0.05
-"""before a slice, for the threads of the side before to fall asleep"""
-
-
-class SideError(Exception):
-    """A side did not start, died or hangs."""
-
-
-class Side:
-    """One process of ``sac_sides``."""
-
-    def __init__(self, name: str, python: Path, case: str, threads: int, rows: int, folder: Path) -> None:
-        self.name, self.log = name, folder / f"{name.replace(' ', '-')}-{case}-{threads}.log"
-        xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
-        env = child_env(
-            **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-            XLA_FLAGS=xla,
-            JAX_PLATFORMS="cpu",
-            TORCHINDUCTOR_CACHE_DIR=str(folder / f"inductor-{case}-{threads}"),
-        )
-        script = str(ROOT / "bench" / "sac_sides.py")
-        began = time.perf_counter()
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*bound(threads), str(python), "-P", script, name, case, "--threads", str(threads), "--rows", str(rows)],
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=env,
-            )
-        try:
-            self.about = self._answer(START_LIMIT_S)
-        except BaseException:
-            self.close()
-            raise
-        self.about["start_s"] = time.perf_counter() - began
-
-    def measure(self, mode: str, slice_s: float) -> dict[str, float]:
-        self.process.stdin.write((json.dumps({"mode": mode, "slice_s": slice_s}) + "\n").encode())
-        return self._answer(30.0 + 10 * slice_s)
-
-    def _answer(self, limit_s: float) -> dict[str, Any]:
-        if not select.select([self.process.stdout], [], [], limit_s)[0]:
-            raise SideError(f"{self.name} gave no answer within {limit_s:.0f} s; its last words:\n{tail(self.log)}")
-        line = self.process.stdout.readline()
-        if not line:
-            raise SideError(f"{self.name} ended with code {self.process.wait()}; its last words:\n{tail(self.log)}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """It ends with its input; what does not is killed."""
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-
-
-class Bench:
-    """The whole run: cases one after the other, every case within its share of the time that is left."""
-
-    def __init__(self, args: argparse.Namespace, python: Path, folder: Path) -> None:
-        self.args, self.python, self.folder = args, python, folder
-        self.end = time.monotonic() + 60 * args.minutes
-        command = " ".join(["python bench/sac_update.py", *sys.argv[1:]])
-        settings = {"rounds": args.rounds, "slice_s": args.slice_s, "rows": args.rows}
-        self.result: dict[str, Any] = {"about": {"command": command, **describe(), **settings}, "cases": {}}
-
-    def run(self) -> None:
-        todo = [(case, threads) for case in self.args.cases for threads in self.args.threads]
-        for i, (case, threads) in enumerate(todo):
-            share = (self.end - time.monotonic()) / (len(todo) - i)
-            print(f"{case}, {threads} thread(s): at most {share:.0f} s", flush=True)
-            self.case(case, threads, time.monotonic() + share)
-
-    def case(self, case: str, threads: int, deadline: float) -> None:
-        hidden, batch = CASES[case]
-        sides: list[Side] = []
-        failed: dict[str, str] = {}
-        record: dict[str, Any] = {"hidden": hidden, "batch": batch, "threads": threads, "sides": {}, "failed": failed}
-        self.result["cases"][f"{case}, {threads} thread{'s' if threads > 1 else ''}"] = record
-        try:
-            for name in self.args.sides:
-                self.start(name, case, threads, sides, record)
-            for number in range(self.args.rounds):
-                if number >= MIN_ROUNDS and time.monotonic() > deadline:
-                    print(f"  time is up after {number} rounds", flush=True)
-                    break
-                self.round(sides, record)
-                self.write()
-        finally:
-            for side in sides:
-                side.close()
-        for name, mode, row in summary(record)["rows"]:
-            print(f"  {name:28s} {mode:60s} {row['median_ms']:8.3f} ms", flush=True)
-
-    def start(self, name: str, case: str, threads: int, sides: list[Side], record: dict) -> None:
-        """A side that cannot be had is named in the results; the others are measured without it."""
-        python = Path(sys.executable) if name == "manyhands" else self.python
-        try:
-            side = Side(name, python, case, threads, self.args.rows, self.folder)
-        except SideError as error:
-            record["failed"][name] = str(error)
-            print(f"  FAILED: {error}", flush=True)
-            return
-        sides.append(side)
-        modes = {mode: {"ms": [], "cpu": [], "others": []} for mode in side.about["modes"]}
-        record["sides"][name] = {**side.about, "modes": modes}
-        print(f"  {name}: ready after {side.about['start_s']:.1f} s", flush=True)
-
-    def round(self, sides: list[Side], record: dict) -> None:
-        """One slice for every mode of every side. A round counts whole or not at all, so that ratios within it can be taken."""
-        measured = {}
-        for side in list(sides):
-            for mode in side.about["modes"]:
-                time.sleep(PAUSE_S)
-                try:
-                    measured[side.name, mode] = side.measure(mode, self.args.slice_s)
-                except (SideError, OSError) as error:
-                    self.drop(side, sides, record, str(error))
-                    break
-        for (name, mode), answer in measured.items():
-            if name in record["sides"]:
-                kept = record["sides"][name]["modes"][mode]
-                for figure, values in kept.items():
-                    values.append(answer[figure])
-
-    def drop(self, side: Side, sides: list[Side], record: dict, reason: str) -> None:
-        print(f"  FAILED: {reason}", flush=True)
-        record["failed"][side.name] = reason
-        record["sides"].pop(side.name)
-        sides.remove(side)
-        side.process.kill()
-        side.close()
-
-    def write(self) -> None:
-        self.result["about"]["load_after"] = os.getloadavg()[0]
-        write_json(self.args.out / "sac_update.json", self.result)
-        write(self.args.out / "sac_update.md", markdown(self.result))
+SUITE = Suite(
+    "sac_update",
+    "sac_sides.py",
+    tuple(SIDES),
+    {case: {"hidden": hidden, "batch": batch} for case, (hidden, batch) in CASES.items()},
+    summary,
+    markdown,
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=12, help="each gives every mode of every side one slice of time")
-    parser.add_argument("--slice-s", type=float, default=0.5, help="seconds of one mode in one round")
-    parser.add_argument("--rows", type=int, default=100_000, help="transitions in every buffer")
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=list(SIDES))
-    parser.add_argument("--minutes", type=float, default=10.0, help="fewer rounds are made where this does not suffice")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    available = len(os.sched_getaffinity(0))
-    if max(args.threads) > available:
-        parser.error(f"--threads {max(args.threads)}: this process may use {available} cores")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the sides are ended, too
+    args = parsed(arguments(SUITE, __doc__, slice_s=0.5, rows=100_000, minutes=10.0))
     print("peers: installing what is missing", flush=True)
     python = ensure(VENV, PEERS)
-    with tempfile.TemporaryDirectory(prefix="manyhands-bench-") as folder:
-        Bench(args, python, Path(folder)).run()
-    print(f"results: {args.out / 'sac_update.md'}", flush=True)
+    run(SUITE, args, {name: python for name in SIDES if name != OURS})
 
 
 if __name__ == "__main__":
