@@ -164,7 +164,7 @@ def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch):
         writer = FORK.Process(target=overwrite_for_ever, args=(ring.path,))
         writer.start()
         while writer.exitcode is None:
-            batch = sampler.sample()
+            batch = sampler.draw()
             value = content(0, sampler.drawn())
             records = sampler.windows.records
             assert (batch.obs.numpy() == value[..., None]).all()

@@ -69,7 +69,7 @@ def check_draws(run: Run, draws: int = 50) -> None:
     ring = Ring.attach(ring_file(run.id))
     sampler = Sampler(ring, [0], Stream(16), seed=7)
     for _ in range(draws):
-        batch = sampler.sample()
+        batch = sampler.draw()
         obs, after = batch.obs[0], batch.next_obs[0]
         assert (after[:, 2] == obs[:, 2] + 1).all()
         assert (after[:, :2] == obs[:, :2]).all()
