@@ -9,7 +9,6 @@ now, (F,), ``obs_rest`` what follows the repeated frame, and each chunk begins w
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.types import Field, TaskSpec
 
@@ -70,8 +69,3 @@ def repeated(dtype: np.dtype) -> int:
 def opening_rows(dtype: np.dtype) -> int:
     """Rows in front of a chunk's first transition: 1 where that must be told the frame before it, else 0."""
     return int(repeated(dtype) > 0)
-
-
-def whole_obs(rows: NDArray) -> NDArray[np.float32]:
-    """(n, O) of the consecutive rows 1 ... n of ``rows`` (n + 1,), as the simulator gave them. Only where a frame is repeated."""
-    return np.concatenate([rows["obs"][1:], rows["obs"][:-1], rows[REST][1:]], axis=-1)

@@ -39,6 +39,9 @@ class Windows:
         self.records: NDArray = np.ndarray((*self._shape, n), dtype, raw.data, 4 * self._first, strides)
         """(K, B, n) records"""
         at, self._width = column(dtype, "obs")[1], _observed_words(dtype)
+        self._words = {name: self._first + column(dtype, name)[1] // 4 for name in ("obs", "action", "reward")}
+        """where in a window the first transition has them: plain numbers, for whoever traces ``assemble``"""
+        self._action_dim = dtype["action"].shape[0]
         self.observations: NDArray = np.ndarray((*self._shape, n + 1, self._width), "f4", raw.data, 4 * self._first + at, (*strides, 4))
         """(K, B, n + 1, O - F), as the rows have them"""
         self._reward, bootstrap = self._tails(self.buffer)
@@ -57,7 +60,7 @@ class Windows:
         windows, n = buffer[: K * B * self.words].view(K, B, self.words), self._plan.n_step
 
         def part(name: str, width: int, at: int, skip: int = 0) -> torch.Tensor:
-            first = self._first + at * self._row_words + column(self._dtype, name)[1] // 4 + skip
+            first = self._words[name] + at * self._row_words + skip
             return windows[:, :, first : first + width]
 
         def obs(at: int) -> torch.Tensor:
@@ -67,7 +70,7 @@ class Windows:
             return torch.cat([part("obs", F, at), part("obs", F, at - 1), part("obs", self._width - F, at, skip=F)], -1)
 
         reward, bootstrap = self._tails(buffer)
-        return Batch(obs(0), part("action", self._dtype["action"].shape[0], 0), reward, obs(n), bootstrap)
+        return Batch(obs(0), part("action", self._action_dim, 0), reward, obs(n), bootstrap)
 
     def _tails(self, buffer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reward and bootstrap, (K, B) each: a column of the windows where nothing is folded, else behind them."""
@@ -75,7 +78,7 @@ class Windows:
         bootstrap = buffer[end : end + K * B].view(K, B)
         if self._plan.n_step > 1:
             return buffer[end + K * B :].view(K, B), bootstrap
-        return buffer[:end].view(K, B, self.words)[:, :, self._first + column(self._dtype, "reward")[1] // 4], bootstrap
+        return buffer[:end].view(K, B, self.words)[:, :, self._words["reward"]], bootstrap
 
     def fold(self) -> None:
         """Fills what is not a part of the gathered rows."""

@@ -98,7 +98,7 @@ def test_what_the_spec_calls_repeated_is_the_frame_of_the_step_before(name, opti
     F = simulator.spec.repeated
     assert 0 <= 2 * F <= simulator.spec.obs_dim
     if name.startswith("metaworld:"):
-        assert F == 18 * (options.get("frames") != 1)
+        assert bool(F) == (options.get("frames") != 1)
     assert F or options.get("frames") != 2
     for variation in (2, 3, 4):
         seen, _ = _roll(simulator, variation, steps=40)
