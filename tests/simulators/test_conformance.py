@@ -96,6 +96,8 @@ def test_what_the_spec_calls_repeated_is_the_frame_of_the_step_before(name, opti
     """Replay stores it once: from an episode's first step on, the numbers F to 2F are what the first F were, bit by bit."""
     simulator = simulators.make(name, 6, **options)
     F = simulator.spec.repeated
+    with SimulatorPool(name, [6], options) as pool:
+        assert pool.spec == simulator.spec
     assert 0 <= 2 * F <= simulator.spec.obs_dim
     if name.startswith("metaworld:"):
         assert bool(F) == (options.get("frames") != 1)
