@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.rows import CLOSING, STEP
+from core.rows import CLOSING, OPENING, REST, STEP, opening_rows, repeated
 from core.types import Chunk, Observation
 
 EPISODES_PER_INCARNATION = 1_000_000
@@ -24,14 +24,19 @@ class Recorder:
         slots: N simulators.
         chunk: transitions per chunk; 0 sends whole episodes only.
         horizon: longest episode, env steps.
+        tasks: (N,) of each simulator.
     """
 
-    def __init__(self, dtype: np.dtype, *, slots: int, chunk: int, horizon: int, writer: int, incarnation: int, task: int) -> None:
-        self.writer, self.incarnation, self.task = writer, incarnation, task
+    def __init__(
+        self, dtype: np.dtype, *, slots: int, chunk: int, horizon: int, writer: int, incarnation: int, tasks: NDArray[np.int64]
+    ) -> None:
+        self.writer, self.incarnation, self.tasks = writer, incarnation, tasks
         self.length = min(chunk, horizon) if chunk > 0 else horizon
-        self.rows = np.zeros((slots, self.length + 1), dtype)
+        self.frame, self.first = repeated(dtype), opening_rows(dtype)
+        self.rows = np.zeros((slots, self.first + self.length + 1), dtype)
         self.rows["writer"] = writer
         self.rows["slot"] = np.arange(slots)[:, None]
+        self.rows["kind"][:, : self.first] = OPENING
         self.columns = {name: self.rows[name] for name in dtype.names or ()}
         self.lane = np.arange(slots)
         self.first_limit = np.maximum(1, self.length * (self.lane + 1) // slots) if chunk > 0 else np.full(slots, self.length)
@@ -44,17 +49,25 @@ class Recorder:
 
     def begin(self, obs: Observation, action: NDArray[np.float32], version: int) -> None:
         """The first half of a row: what was seen and done. Leading axis N."""
-        at = (self.lane, self.filled)
-        for name, value in obs.items():
-            self.columns[name][at] = value
+        at = (self.lane, self.first + self.filled)
+        self._observe(at, obs)
+        if self.first and len(fresh := np.flatnonzero(self.filled == 0)):
+            self.columns["obs"][fresh, 0] = obs["obs"][fresh, self.frame : 2 * self.frame]
         self.columns["action"][at] = action
         self.columns["version"][at] = version
         self.columns["episode"][at] = self.episode
         self.columns["t"][at] = self.t
 
+    def _observe(self, at: tuple[Any, Any], obs: Observation) -> None:
+        """Writes to (slots, rows) ``at``, without the frame that the row before has."""
+        for name, value in obs.items():
+            self.columns[name][at] = value[..., : self.frame] if self.frame and name == "obs" else value
+        if self.frame:
+            self.columns[REST][at] = obs["obs"][..., 2 * self.frame :]
+
     def end(self, reward: NDArray, terminated: NDArray, truncated: NDArray, success: NDArray) -> None:
         """The second half: what came of it."""
-        at = (self.lane, self.filled)
+        at = (self.lane, self.first + self.filled)
         self.columns["reward"][at] = reward
         self.columns["terminated"][at] = terminated
         self.columns["truncated"][at] = truncated
@@ -69,17 +82,23 @@ class Recorder:
 
     def cut(self, slot: int, closing: Observation) -> Chunk:
         """Closes the open chunk of one simulator with the observation (N, ...) after its last action."""
-        n = int(self.filled[slot])
-        row = self.rows[slot, n]
-        for name, value in closing.items():
-            self.columns[name][slot, n] = value[slot]
+        stop = self.first + int(self.filled[slot])
+        row = self.rows[slot, stop]
+        self._observe((slot, stop), {name: value[slot] for name, value in closing.items()})
         for name in ("action", "reward", "terminated", "truncated", "success"):
             row[name] = 0
-        row["kind"], row["t"], row["episode"], row["version"] = CLOSING, self.t[slot], self.episode[slot], self.rows["version"][slot, n - 1]
-        chunk = Chunk(self.writer, self.incarnation, self.sequence, self.task, self.rows[slot, : n + 1].copy())
+        row["kind"] = CLOSING
+        self._mark(row, self.t[slot], self.rows[slot, stop - 1])
+        if self.first:
+            self._mark(self.rows[slot, 0], self.rows["t"][slot, 1] - 1, self.rows[slot, 1])
+        chunk = Chunk(self.writer, self.incarnation, self.sequence, int(self.tasks[slot]), self.rows[slot, : stop + 1].copy())
         self.sequence += 1
         self.filled[slot], self.limit[slot] = 0, self.length
         return chunk
+
+    def _mark(self, row: Any, t: int, like: Any) -> None:
+        """Says of an opening or closing row where it belongs."""
+        row["t"], row["episode"], row["version"] = t, like["episode"], like["version"]
 
     def new_episode(self, slot: int) -> None:
         self.filled[slot] = self.t[slot] = 0

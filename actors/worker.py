@@ -1,4 +1,4 @@
-"""Actor side: one task's simulators, stepped with the policy; transitions go to replay as chunks, episode results to the caller.
+"""Actor side: simulators of one task or several, stepped with the policy; transitions go to replay as chunks, results to the caller.
 
 The simulators always work one step ahead: their next step runs in their own processes while the caller's process updates or waits.
 """
@@ -22,9 +22,10 @@ class Config:
     """How experience is collected."""
 
     actors: int = 2
-    """actors of the run; task i is stepped by the actors i, i + K, ..."""
+    """actors of the run, a multiple of the K tasks or a divisor: task i is stepped by the actors i, i + K, ..., or actor i steps the tasks
+    i, i + actors, ..."""
     simulators: int = 4
-    """simulators per actor, stepped in lockstep"""
+    """simulators per actor and task; an actor steps all of its in lockstep"""
     processes: int = 1
     """simulator processes per actor"""
     chunk: int = 50
@@ -44,12 +45,30 @@ class Config:
         for name in ("actors", "simulators", "processes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.processes > self.simulators:
-            raise ConfigError(f"actors.processes is {self.processes} but there are only {self.simulators} simulators per actor")
         if min(self.chunk, self.random_steps, self.steps_per_call) < 0:
             raise ConfigError("actors.chunk, actors.random_steps and actors.steps_per_call must not be negative")
         if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
             raise ConfigError("actors.step_timeout_s and actors.reset_timeout_s must be positive")
+
+    def check_tasks(self, tasks: int) -> None:
+        """Raises ConfigError where so many tasks cannot be shared among the actors, each alike."""
+        if self.actors % tasks and tasks % self.actors:
+            fewer = max(n for n in range(1, self.actors) if tasks % n == 0)
+            more = next(n for n in range(self.actors + 1, self.actors + tasks + 1) if tasks % n == 0 or n % tasks == 0)
+            raise ConfigError(
+                f"actors.actors is {self.actors} for {tasks} tasks; it must be a multiple or a divisor, so that every task has as many "
+                f"simulators: {fewer} or {more}"
+            )
+        if self.processes > self.slots(tasks):
+            raise ConfigError(f"actors.processes is {self.processes} but there are only {self.slots(tasks)} simulators per actor")
+
+    def tasks_of(self, actor: int, tasks: int) -> range:
+        """Which of so many tasks an actor steps."""
+        return range(actor % tasks, tasks, self.actors)
+
+    def slots(self, tasks: int) -> int:
+        """N, simulators of one actor."""
+        return self.simulators * max(1, tasks // self.actors)
 
 
 class Episode(NamedTuple):
@@ -79,13 +98,17 @@ class Report(NamedTuple):
     episodes: list[Episode]
     seconds: float
     """that the call took"""
+    simulate_s: float
+    """of them waiting for simulators"""
+    send_s: float
+    """of them handing chunks to replay, until it has acknowledged them"""
 
 
 class ActorWorker:
     """See the module.
 
     Args:
-        simulators: N simulators of one task (``simulators.pool``), perhaps still being made; this actor owns and closes them.
+        simulators: N simulators (``simulators.pool``), perhaps still being made; this actor owns and closes them.
         sink: where chunks go.
     """
 
@@ -120,11 +143,14 @@ class ActorWorker:
         """Finishes ``count`` env steps of every simulator. New weights act from the first action chosen here."""
         if weights is not None:
             self.policy.weights = weights
-        began = time.monotonic()
+        clock = time.monotonic
+        began, simulate_s, send_s = clock(), 0.0, 0.0
         episodes: list[Episode] = []
         stored = lost = 0
         for _ in range(count):
+            asked = clock()
             step = self.simulators.recv()
+            simulate_s += clock() - asked
             self.recorder.end(step.reward, step.terminated, step.truncated, step.success)
             self.returns += step.reward
             self.success_any |= step.success
@@ -137,18 +163,23 @@ class ActorWorker:
                     continue
                 chunk = self.recorder.cut(slot, step.closing)
                 stored += chunk.transitions
+                sending = clock()
                 self.sink.send(chunk)
+                send_s += clock() - sending
                 if ended[slot]:
                     episodes.append(self._episode(slot, bool(step.success[slot])))
                     self._new_episode(slot)
             self._act()
+        sending = clock()
         self.sink.flush()
-        return Report(count * self.simulators.size, stored, lost, self.pending_version, episodes, time.monotonic() - began)
+        ended_at = clock()
+        send_s += ended_at - sending
+        steps = count * self.simulators.size
+        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s)
 
     def _episode(self, slot: int, success_last: bool) -> Episode:
-        return Episode(
-            self.recorder.task, int(self.recorder.t[slot]), float(self.returns[slot]), bool(self.success_any[slot]), success_last
-        )
+        task, length = int(self.recorder.tasks[slot]), int(self.recorder.t[slot])
+        return Episode(task, length, float(self.returns[slot]), bool(self.success_any[slot]), success_last)
 
     def _new_episode(self, slot: int) -> None:
         self.recorder.new_episode(slot)

@@ -74,11 +74,11 @@ class Chunk(NamedTuple):
     task: int
     """Index of the task, 0 <= task < K."""
     rows: NDArray
-    """(n + 1,) of ``rows.row_dtype``: n transitions in time order, then one closing row."""
+    """Of ``rows.row_dtype``: n transitions in time order, then one closing row; in front an opening row where a frame is repeated."""
 
     @property
     def transitions(self) -> int:
-        return len(self.rows) - 1
+        return len(self.rows) - 1 - bool(self.rows["kind"][0])
 
 
 class Batch(NamedTuple):

@@ -20,6 +20,7 @@ from protocols.evaluator import PolicyEvaluator
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.sampler import Sampler
+from replay.windows import rows_read
 from simulators.pool import SimulatorPool
 from simulators.process import cores
 
@@ -55,14 +56,14 @@ def rows(config: RunConfig, spec: TaskSpec) -> np.dtype:
 
 
 def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
-    plan = algorithm(config, spec).plan
+    dtype = rows(config, spec)
     return Ingest(
         run_id,
-        rows(config, spec),
+        dtype,
         tasks=len(config.tasks),
         capacity=config.replay.capacity,
         writers=config.actors.actors,
-        window=plan.n_step + 1,
+        window=rows_read(dtype, algorithm(config, spec).plan),
     )
 
 
@@ -76,12 +77,13 @@ def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
 
 
 def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:
-    """Actor ``index`` steps task ``index % K``; its simulators' seeds depend on the task and on its place among the task's actors."""
-    settings, task = config.actors, index % len(config.tasks)
-    tree = seeds(config).child("task", task).child("actor", index // len(config.tasks))
+    """Simulators' seeds depend on the task and on the actor's place among those of the task, not on what else the actor steps."""
+    settings, own = config.actors, config.actors.tasks_of(index, len(config.tasks))
+    trees = [seeds(config).child("task", task).child("actor", index // len(config.tasks)) for task in own]
+    tasks = np.repeat(np.array(own), settings.simulators)
     pool = SimulatorPool(
-        config.tasks[task],
-        [tree.child("simulator", i).integer() for i in range(settings.simulators)],
+        [config.tasks[task] for task in tasks],
+        [tree.child("simulator", i).integer() for tree in trees for i in range(settings.simulators)],
         config.simulator_options,
         workers=settings.processes,
         cores=cores(index, settings.processes) if settings.pin else None,
@@ -92,19 +94,19 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
     )
     policy = Policy(
         algorithm(config, spec),
-        tree.child("exploration", incarnation).numpy(),
+        trees[0].child("exploration", incarnation).numpy(),
         action_dim=spec.action_dim,
         random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
-        tasks=np.full(settings.simulators, task),
+        tasks=tasks,
     )
     recorder = Recorder(
         rows(config, spec),
-        slots=settings.simulators,
+        slots=len(tasks),
         chunk=settings.chunk,
         horizon=spec.horizon,
         writer=index,
         incarnation=incarnation,
-        task=task,
+        tasks=tasks,
     )
     return ActorWorker(spec, policy, pool, sink, recorder)
 

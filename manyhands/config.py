@@ -139,10 +139,7 @@ class RunConfig:
         if self.learner.compile not in MODES:
             raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
         _check_finite("", to_dict(self))
-        if self.actors.actors % len(self.tasks):
-            raise ConfigError(
-                f"actors.actors is {self.actors.actors} for {len(self.tasks)} tasks; it must be a multiple, so that every task has as many"
-            )
+        self.actors.check_tasks(len(self.tasks))
         if self.replay.min_size > self.replay.capacity * len(self.tasks):
             raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
         return self

@@ -20,6 +20,7 @@ from manyhands.config import RunConfig
 from manyhands.session import prepare
 from manyhands.tables import _settings
 from replay.memory import check_fits, required_bytes
+from replay.windows import rows_read
 from simulators.pool import SimulatorPool
 
 PROBE_S = 1.5
@@ -33,7 +34,7 @@ def print_estimate(config: RunConfig, root: Path) -> None:
     console = Console()
     spec = build.task_spec(config)
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
-    ring = required_bytes(dtype, len(config.tasks), config.replay.capacity, config.actors.actors, plan.n_step + 1)
+    ring = required_bytes(dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan))
     check_fits(ring)
     console.print(_settings(configs.to_dict(config)))
     rows = min(config.total_steps, config.replay.capacity * len(config.tasks))

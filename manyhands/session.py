@@ -36,11 +36,12 @@ def train(config: RunConfig, root: Path, console: Console) -> int:
     prepare(root)
     from manyhands import build
     from replay.memory import check_fits, required_bytes
+    from replay.windows import rows_read
 
     console.print(f"[dim]asking the simulator of {config.tasks[0]} ...[/dim]")
     spec = build.task_spec(config)
-    plan = build.algorithm(config, spec).plan
-    sizes = build.rows(config, spec), len(config.tasks), config.replay.capacity, config.actors.actors, plan.n_step + 1
+    plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
+    sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
     check_fits(required_bytes(*sizes))
     registry = Registry(root)
     try:

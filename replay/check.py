@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.errors import ManyhandsError
-from core.rows import CLOSING, STEP
+from core.rows import CLOSING, OPENING, STEP
 from core.types import Chunk
 from replay.layout import Layout, column, undescribe
 
@@ -21,7 +21,10 @@ class ChunkCheck:
         floats = [n for n in names if np.issubdtype(self._dtype[n].base, np.floating)]
         self._whole = _blocks(self._dtype, floats)
         observed = [n for n in floats if names.index(n) < names.index("action")]
-        self._closing = _blocks(self._dtype, observed)
+        self._closing, self._opening = _blocks(self._dtype, observed), _blocks(self._dtype, ["obs"])
+        self._first = layout.opening
+        """position of a chunk's first transition"""
+        self._kinds = "OPENING, STEP ... STEP, CLOSING" if self._first else "STEP ... STEP, CLOSING"
 
     def __call__(self, chunk: Chunk) -> None:
         """Raises ChunkError, one line, for the first thing that is wrong."""
@@ -39,15 +42,15 @@ class ChunkCheck:
             return f"task {chunk.task} must be 0 ... {tasks - 1}"
         if chunk.sequence < 0 or chunk.incarnation < 0:
             return "sequence and incarnation must not be negative"
-        if not 2 <= len(rows) <= self._layout.capacity:
-            return f"{len(rows)} rows; it needs a transition and its closing row, and at most {self._layout.capacity} rows"
+        if not self._first + 2 <= len(rows) <= self._layout.capacity:
+            return f"{len(rows)} rows; it needs a transition and its closing row ({self._kinds}), and at most {self._layout.capacity} rows"
         return ""
 
     def _order(self, chunk: Chunk) -> str:
         rows = chunk.rows
-        kinds, steps = rows["kind"], rows[:-1]
-        if kinds[-1] != CLOSING or (kinds[:-1] != STEP).any():
-            return f"kinds must be STEP ... STEP, CLOSING; got {kinds[:4].tolist()} ... {kinds[-1]}"
+        kinds, steps = rows["kind"], rows[self._first : -1]
+        if kinds[-1] != CLOSING or (steps["kind"] != STEP).any() or (self._first and kinds[0] != OPENING):
+            return f"kinds must be {self._kinds}; got {kinds[:4].tolist()} ... {kinds[-1]}"
         if (steps["writer"] != chunk.writer).any() or (steps["episode"] != steps["episode"][0]).any():
             return f"its rows are not of one episode of writer {chunk.writer}"
         t = steps["t"]
@@ -61,8 +64,8 @@ class ChunkCheck:
         return ""
 
     def _values(self, chunk: Chunk) -> str:
-        rows = chunk.rows
-        if _finite(rows[:-1], self._whole) and _finite(rows[-1:], self._closing):
+        rows, first = chunk.rows, self._first
+        if _finite(rows[first:-1], self._whole) and _finite(rows[-1:], self._closing) and _finite(rows[:first], self._opening):
             return ""
         return f"{self._culprit(rows)} is not finite"
 

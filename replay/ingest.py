@@ -57,7 +57,7 @@ class Ingest:
             tasks: K
             capacity: rows per task
             writers: W, actors
-            window: n_step + 1
+            window: ``replay.windows.rows_read``
             owner: pid whose life is the life of the run, see ``memory.sweep``.
 
         Raises:

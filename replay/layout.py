@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ConfigError, ManyhandsError
+from core.rows import opening_rows
 
 MAGIC = b"MHRING01"
 SCHEMA = 1
@@ -45,6 +46,11 @@ def undescribe(data: dict[str, Any]) -> np.dtype:
     return np.dtype(parts)
 
 
+def bytes_per_transition(dtype: np.dtype, chunk: int) -> float:
+    """What a transition takes in replay and on disk, with its share of the rows around a chunk of so many."""
+    return dtype.itemsize * (opening_rows(dtype) + chunk + 1) / chunk
+
+
 def _up(value: int, to: int) -> int:
     return -(-value // to) * to
 
@@ -61,7 +67,7 @@ class Layout:
     writers: int
     """W"""
     window: int
-    """consecutive rows that one draw reads: n_step + 1"""
+    """consecutive rows that one draw reads: ``replay.windows.rows_read``"""
     descr: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -80,6 +86,11 @@ class Layout:
     @property
     def dtype(self) -> np.dtype:
         return undescribe(self.descr)
+
+    @property
+    def opening(self) -> int:
+        """Rows in front of a chunk's first transition: 0 or 1."""
+        return opening_rows(self.dtype)
 
     @property
     def mirror(self) -> int:

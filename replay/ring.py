@@ -43,10 +43,10 @@ class Ring:
         self.rows: NDArray = np.ndarray(shape, layout.dtype, view, layout.rows_at)
         """(K, capacity + mirror) records"""
         self.kinds: NDArray[np.uint8] = np.ndarray(shape, np.uint8, view, layout.kinds_at)
-        """(K, capacity + mirror) kind of each row, the one that decides about drawing; the mirror's part is not used"""
+        """(K, capacity + mirror) kind of each row, the one that decides about drawing"""
         self.bytes: NDArray[np.uint8] = np.ndarray((*shape, layout.row_bytes), np.uint8, view, layout.rows_at)
         """(K, capacity + mirror, row bytes): the same memory"""
-        self._kind_at = column(layout.dtype, "kind")[1]
+        self._kind_at, self._opening = column(layout.dtype, "kind")[1], layout.opening
         self._discarded: set[int] = set()
 
     @classmethod
@@ -190,18 +190,16 @@ class Ring:
         source = chunk.rows
         if self._discarded and episode_key(source["writer"][0], source["episode"][0]) in self._discarded:
             source = source.copy()
-            source["kind"][:-1] = DISCARDED
+            source["kind"][source["kind"] == STEP] = DISCARDED
         peek, first = self.control.peek, self.control.peek(task)
         reserved = self.control.reserve(task, first + n)
         kinds = self.kinds[task]
-        lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self._spans(max(first, reserved, capacity), first + n))
+        # A row whose predecessor is overwritten can be drawn no more than one that is overwritten itself, where it needs that.
+        upto = min(first + n + self._opening, first + capacity)
+        lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self._spans(max(first, reserved, capacity) + self._opening, upto))
         self.copy_in(task, first, np.ndarray((n, self.layout.row_bytes), np.uint8, np.ascontiguousarray(source)))
-        fresh = 0 if source is not chunk.rows else n - 1
-        return {
-            task: first + n,
-            K + task: peek(K + task) + n - 1,
-            2 * K + task: peek(2 * K + task) + fresh - int(lost),
-        }
+        fresh = 0 if source is not chunk.rows else chunk.transitions
+        return {task: first + n, K + task: peek(K + task) + chunk.transitions, 2 * K + task: peek(2 * K + task) + fresh - int(lost)}
 
     def copy_out(self, task: int, first: int, into: NDArray[np.uint8]) -> None:
         """Copies rows ``first`` and following into (n, row bytes)."""
@@ -219,6 +217,7 @@ class Ring:
             done += b - a
             if a < self.layout.mirror:
                 target[self.layout.capacity :] = target[: self.layout.mirror]
+                self.kinds[task, self.layout.capacity :] = self.kinds[task, : self.layout.mirror]
 
     def clear(self) -> None:
         """Forgets everything that is stored."""
@@ -253,8 +252,8 @@ class Ring:
         return np.arange(low, max(low, rows)) % self.layout.capacity
 
     def steps(self, task: int) -> NDArray[np.int64]:
-        """Those of ``whole`` that can be drawn."""
-        slots = self.whole(task)
+        """Those of ``whole`` that can be drawn; the oldest row lacks its predecessor, where that matters."""
+        slots = self.whole(task)[self._opening :]
         return slots[self.kinds[task][slots] == STEP]
 
     def discard_episode(self, writer: int, episode: int) -> list[Run]:
@@ -285,7 +284,8 @@ class Ring:
             if not len(hits):
                 continue
             self.mark(task, slots[hits])
-            self.control.commit({2 * self.layout.tasks + task: self.control.peek(2 * self.layout.tasks + task) - len(hits)})
+            drawable = np.count_nonzero(hits >= self._opening)
+            self.control.commit({2 * self.layout.tasks + task: self.control.peek(2 * self.layout.tasks + task) - int(drawable)})
             low = self.low(task)
             runs += [(task, low + int(run[0]), low + int(run[-1]) + 1) for run in np.split(hits, np.flatnonzero(np.diff(hits) > 1) + 1)]
         return runs
@@ -295,4 +295,5 @@ class Ring:
         column = self.rows["kind"][task]
         column[slots] = DISCARDED
         column[self.layout.capacity :] = column[: self.layout.mirror]
+        self.kinds[task][slots[slots < self.layout.mirror] + self.layout.capacity] = DISCARDED
         self.kinds[task][slots] = DISCARDED

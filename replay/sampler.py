@@ -12,7 +12,7 @@ from core.errors import CheckpointError, ConfigError, ManyhandsError
 from core.rows import STEP
 from core.types import Batch, Stream
 from replay.ring import Ring
-from replay.windows import Windows
+from replay.windows import Windows, rows_read
 
 REDRAWS = 16
 """Rounds of redrawing rejected rows before the drawable ones are listed instead."""
@@ -34,17 +34,17 @@ class Sampler:
             tasks: rows of the ring to draw from, in the order of the batch.
             pin: puts the buffer into page-locked memory, for copies to a GPU.
         """
-        layout = ring.layout
-        if plan.n_step + 1 > layout.window:
-            raise ConfigError(f"n_step {plan.n_step} reads {plan.n_step + 1} rows, the ring of this run mirrors windows of {layout.window}")
+        layout, rows = ring.layout, rows_read(ring.layout.dtype, plan)
+        if rows > layout.window:
+            raise ConfigError(f"n_step {plan.n_step} reads {rows} rows, the ring of this run mirrors windows of {layout.window}")
         if not tasks or any(not 0 <= t < layout.tasks for t in tasks):
             raise ConfigError(f"sampler tasks {list(tasks)} must be some of 0 ... {layout.tasks - 1}")
-        self._ring, self._plan = ring, plan
+        self._ring, self._plan, self._opening = ring, plan, layout.opening
         self._tasks = np.array(tasks, np.int64)
         self._rng = np.random.Generator(np.random.SFC64(seed))
         self.windows = Windows(layout.dtype, len(tasks), plan, pin=pin)
-        self.batch, self.buffer = self.windows.batch, self.windows.buffer
-        self._source, self._all_kinds = _sources(ring, plan.n_step + 1, self.windows.words)
+        self.buffer = self.windows.buffer
+        self._source, self._all_kinds = _sources(ring, rows, self.windows.words)
         self._scratch(len(tasks), plan.batch_size)
         self._seen = -1
         self._mended: NDArray[np.int64] | None = None
@@ -69,8 +69,8 @@ class Sampler:
         """Whether every task has a transition that can be drawn."""
         return bool((self._ring.state().live[self._tasks] > 0).all())
 
-    def sample(self) -> Batch:
-        """The next batch: views into one reused buffer, valid until the next call.
+    def sample(self) -> None:
+        """Fills ``buffer`` with the next batch.
 
         Raises:
             EmptyReplayError: a task has nothing to draw.
@@ -80,11 +80,16 @@ class Sampler:
         torch.index_select(self._source, 0, self._places, out=self.windows.gathered)
         if np.count_nonzero(self._ring.control.reserved[self._tasks] > self._limit):
             self._mend()
-        return self.windows.fold()
+        self.windows.fold()
 
     def assemble(self, buffer: torch.Tensor) -> Batch:
         """The batch in ``buffer``, or in a copy of it on any device."""
-        return self.windows.views(buffer)
+        return self.windows.assemble(buffer)
+
+    def draw(self) -> Batch:
+        """The next batch, valid until the next call; for whoever is in no hurry."""
+        self.sample()
+        return self.assemble(self.buffer)
 
     def columns(self, name: str) -> NDArray:
         """(K, B, ...) view of a column at the drawn transitions of the last batch."""
@@ -92,21 +97,21 @@ class Sampler:
 
     def drawn(self) -> NDArray[np.int64]:
         """(K, B) row numbers of the last batch."""
-        return self._rows() if self._mended is None else self._mended
+        return (self._rows() if self._mended is None else self._mended) + self._opening
 
     def _rows(self) -> NDArray[np.int64]:
-        """(K, B) row numbers, from where the rows lie: a ring holds each place once between its bounds."""
+        """(K, B) numbers of the rows at which windows begin, from where they lie: a ring holds each place once between its bounds."""
         return self._low + (self._index - self._base - self._first) % self._ring.layout.capacity
 
     def _look(self) -> None:
-        """Takes the bounds of the draw: rows committed now, less those that are about to be overwritten."""
+        """Takes the bounds of the draw: where windows may begin, in rows committed now, less those that are about to be overwritten."""
         if self._ring.control.counter == self._seen:
             return
         capacity = self._ring.layout.capacity
         self._seen, state = self._ring.control.read()
         low = np.maximum(self._ring.control.reserved[self._tasks] - capacity, 0)
         low[low > 0] += self._guard
-        span = state.rows[self._tasks] - low
+        span = state.rows[self._tasks] - self._opening - low
         empty = (span <= 0) | (state.live[self._tasks] <= 0)
         if empty.any():
             self._seen = -1
@@ -196,9 +201,10 @@ class Sampler:
 
 
 def _sources(ring: Ring, rows: int, words: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ring as overlapping windows (places, words of one), and the kinds: views of the shared memory. A window spans ``rows``."""
+    """The ring as overlapping windows (places, words of one), which span ``rows``, and at each place the kind of the transition that a
+    window beginning there is of: views of the shared memory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch dislikes the read-only map; nothing here writes to it
         flat, kinds = torch.from_numpy(ring.bytes.reshape(-1)).view(torch.float32), torch.from_numpy(ring.kinds.reshape(-1))
     stride = ring.layout.row_bytes // 4
-    return flat.as_strided((ring.layout.tasks * ring.layout.stride - rows + 1, words), (stride, 1)), kinds
+    return flat.as_strided((ring.layout.tasks * ring.layout.stride - rows + 1, words), (stride, 1)), kinds[ring.layout.opening :]

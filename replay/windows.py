@@ -1,71 +1,91 @@
 """From gathered windows to a batch: views of packed rows, and n-step returns where more than one env step is folded.
 
-All of a batch lies in one flat buffer, so that a learner may copy that buffer to its device as one piece and view it there (``views``).
+All of a batch lies in one flat buffer, so that a learner may copy that buffer to its device as one piece and assemble it there.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.rows import STEP
+from core.rows import REST, STEP, opening_rows, repeated
 from core.types import Batch, Stream
 from replay.layout import column
 
 
+def rows_read(dtype: np.dtype, plan: Stream) -> int:
+    """Consecutive rows that one draw reads, the ``window`` of a ring: n steps, the row that ends them, and the one before where needed."""
+    return opening_rows(dtype) + plan.n_step + 1
+
+
 class Windows:
-    """The reused buffer of N = K * B windows of n + 1 rows, and what is computed from it."""
+    """The reused buffer of N = K * B windows, and what is computed from it. Positions in a window count from its first transition; the
+    row before that, if any, is there for its frame only."""
 
     def __init__(self, dtype: np.dtype, tasks: int, plan: Stream, *, pin: bool) -> None:
         self._dtype, self._shape, self._plan = dtype, (tasks, plan.batch_size), plan
-        self._obs_dim, self._action_dim = dtype["obs"].shape[0], dtype["action"].shape[0]
+        self._repeated, before = repeated(dtype), opening_rows(dtype)
         N, n = tasks * plan.batch_size, plan.n_step
         self._row_words = dtype.itemsize // 4
-        self.words = n * self._row_words + column(dtype, "action")[1] // 4
-        """of one window: n rows, then the observation of the one that ends it"""
+        self._first = before * self._row_words
+        """word of a window at which its first transition begins"""
+        self.words = self._first + n * self._row_words + column(dtype, "action")[1] // 4
+        """of one window: n rows and perhaps one in front, then the observation of the one that ends it"""
         self.buffer = torch.zeros(N * self.words + (N if n == 1 else 2 * N), dtype=torch.float32, pin_memory=pin)
         """All words of a batch, float32: windows, bootstrap, and with n > 1 reward"""
         self.gathered = self.buffer[: N * self.words].view(N, self.words)
         """(N, words of a window): where the gather writes"""
         strides = (4 * self.words * plan.batch_size, 4 * self.words, dtype.itemsize)
         raw = self.buffer.numpy()
-        self.records: NDArray = np.ndarray((*self._shape, n), dtype, raw.data, 0, strides)
+        self.records: NDArray = np.ndarray((*self._shape, n), dtype, raw.data, 4 * self._first, strides)
         """(K, B, n) records"""
-        item, at = column(dtype, "obs")
-        self.observations: NDArray = np.ndarray((*self._shape, n + 1, *item.shape), item.base, raw.data, at, (*strides, 4))
-        """(K, B, n + 1, O)"""
-        self.batch = self.views(self.buffer)
-        self._bootstrap = self.batch.bootstrap.numpy()
+        at, self._width = column(dtype, "obs")[1], _observed_words(dtype)
+        self._words = {name: self._first + column(dtype, name)[1] // 4 for name in ("obs", "action", "reward")}
+        """where in a window the first transition has them: plain numbers, for whoever traces ``assemble``"""
+        self._action_dim = dtype["action"].shape[0]
+        self.observations: NDArray = np.ndarray((*self._shape, n + 1, self._width), "f4", raw.data, 4 * self._first + at, (*strides, 4))
+        """(K, B, n + 1, O - F), as the rows have them"""
+        self._reward, bootstrap = self._tails(self.buffer)
+        self._bootstrap = bootstrap.numpy()
         self._terminated = self.records["terminated"][:, :, 0]
         self._bootstrap.fill(plan.gamma)
         self._plain = True
         if n > 1:
             self._prepare_n_step(raw, strides)
 
-    def views(self, buffer: torch.Tensor) -> Batch:
-        """The batch within ``buffer`` or within a copy of it on any device. Only views: made once, they follow each draw."""
+    def assemble(self, buffer: torch.Tensor) -> Batch:
+        """The batch within ``buffer`` or within a copy of it on any device. Views, which follow each draw; but observations are put
+        together where a part of them is in the row before.
+        """
         K, B = self._shape
-        n, words = self._plan.n_step, self.words
-        end = K * B * words
+        windows, n = buffer[: K * B * self.words].view(K, B, self.words), self._plan.n_step
 
-        def part(name: str, width: int, at: int) -> torch.Tensor:
-            word = at * self._row_words + column(self._dtype, name)[1] // 4
-            return buffer.as_strided((K, B, width), (B * words, words, 1), word)
+        def part(name: str, width: int, at: int, skip: int = 0) -> torch.Tensor:
+            first = self._words[name] + at * self._row_words + skip
+            return windows[:, :, first : first + width]
 
-        def tail(width: int, at: int) -> torch.Tensor:
-            return buffer.as_strided((K, B, width), (B * width, width, 1), end + at * K * B)
+        def obs(at: int) -> torch.Tensor:
+            F = self._repeated
+            if not F:
+                return part("obs", self._width, at)
+            return torch.cat([part("obs", F, at), part("obs", F, at - 1), part("obs", self._width - F, at, skip=F)], -1)
 
-        obs, action, next_obs = part("obs", self._obs_dim, 0), part("action", self._action_dim, 0), part("obs", self._obs_dim, n)
-        bootstrap = tail(1, 0).squeeze(-1)
-        reward = part("reward", 1, 0) if n == 1 else tail(1, 1)
-        return Batch(obs, action, reward.squeeze(-1), next_obs, bootstrap)
+        reward, bootstrap = self._tails(buffer)
+        return Batch(obs(0), part("action", self._action_dim, 0), reward, obs(n), bootstrap)
 
-    def fold(self) -> Batch:
-        """Fills what is not a view of the gathered rows."""
+    def _tails(self, buffer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reward and bootstrap, (K, B) each: a column of the windows where nothing is folded, else behind them."""
+        (K, B), end = self._shape, self._shape[0] * self._shape[1] * self.words
+        bootstrap = buffer[end : end + K * B].view(K, B)
+        if self._plan.n_step > 1:
+            return buffer[end + K * B :].view(K, B), bootstrap
+        return buffer[:end].view(K, B, self.words)[:, :, self._words["reward"]], bootstrap
+
+    def fold(self) -> None:
+        """Fills what is not a part of the gathered rows."""
         if self._plan.n_step == 1:
             self._one_step()
         else:
             self._n_step()
-        return self.batch
 
     def _one_step(self) -> None:
         """bootstrap = gamma * (1 - terminated); most batches of robot tasks hold no terminal row at all."""
@@ -83,8 +103,8 @@ class Windows:
         n, N, dtype = self._plan.n_step, self._shape[0] * self._shape[1], self._dtype
         self._rows = self.records.reshape(N, n)
         self._obs = self.observations.reshape(N, n + 1, -1)
-        self._flat_reward, self._flat_bootstrap = self.batch.reward.numpy().reshape(N), self._bootstrap.reshape(N)
-        self._flags = np.ndarray((N, n), np.uint32, raw.data, column(dtype, "terminated")[1], strides[1:])
+        self._flat_reward, self._flat_bootstrap = self._reward.numpy().reshape(N), self._bootstrap.reshape(N)
+        self._flags = np.ndarray((N, n), np.uint32, raw.data, 4 * self._first + column(dtype, "terminated")[1], strides[1:])
         self._ends = np.stack([_flags(dtype, terminated=True, truncated=k < n - 1, kind=255 * (k > 0)) for k in range(n)])
         self._found, self._gained = np.empty((N, n), np.uint32), np.empty((N, n), np.float32)
         self._discounts = np.power(self._plan.gamma, np.arange(n + 1)).astype(np.float32)
@@ -116,6 +136,13 @@ class Windows:
         terminated = (going & rows["terminated"]).any(1)
         self._flat_bootstrap[at] = np.where(terminated, np.float32(0), self._discounts[steps])
         self._obs[at, n] = self._obs[at, steps]
+        if F := self._repeated:  # in this order: the row before the last may be the one that has just been copied to the end
+            self._obs[at, n - 1, :F] = self._obs[at, steps - 1, :F]
+
+
+def _observed_words(dtype: np.dtype) -> int:
+    """O - F: what a row has of an observation, in columns that lie side by side."""
+    return dtype["obs"].shape[0] + (dtype[REST].shape[0] if repeated(dtype) else 0)
 
 
 def _flags(dtype: np.dtype, **columns: int) -> np.uint32:

@@ -101,7 +101,7 @@ class Crew:
         """Slots may have different tasks, but one observation and one action; a worker made anew must make what it made before."""
         first = self.specs[0] or specs[0]
         for slot, spec in zip(range(self.slots)[self.shares[worker]], specs, strict=True):
-            if (spec.observation, spec.action_dim) != (first.observation, first.action_dim):
+            if (spec.observation, spec.action_dim, spec.repeated) != (first.observation, first.action_dim, first.repeated):
                 raise ConfigError(f"{first.task} and {spec.task} differ in observation or action; simulators of one pool need equal ones")
             if self.specs[slot] not in (None, spec):
                 raise SimulatorError(f"slot {slot} was made twice and differs: {self.specs[slot]} and {spec}", retryable=False)

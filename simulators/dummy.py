@@ -24,6 +24,8 @@ class Options:
     horizon: int = 50
     """env steps after which an episode is truncated"""
     terminate_on_success: bool = False
+    frames: Literal[1, 2] = 1
+    """2: the numbers that change, those of one env step ago, then what never changes"""
     extra_fields: bool = True
     """Observe fields of further dtypes beside ``obs``."""
     slow_ms: float = 0.0
@@ -64,7 +66,9 @@ class Dummy:
         self.seed, self.options = seed, options
         self.variation = self.t = 0
         self.action = np.zeros(options.action_dim, np.float32)
-        fields = [Field("obs", (self._obs_dim(),))]
+        width = self._moving_dim()
+        self.previous = np.full(width, -1, np.float32)
+        fields = [Field("obs", (self._obs_dim() + (options.frames - 1) * width,))]
         if options.extra_fields:
             fields += [
                 Field("image", (4, 4, 3), "uint8"),
@@ -73,7 +77,8 @@ class Dummy:
                 Field("even", (), "bool", "t is even"),
             ]
         labels = (("simulator", "dummy"), ("horizon", str(options.horizon)))
-        self.spec = TaskSpec(f"dummy:{task}", tuple(fields), options.action_dim, options.horizon, labels)
+        repeated = width if options.frames == 2 else 0
+        self.spec = TaskSpec(f"dummy:{task}", tuple(fields), options.action_dim, options.horizon, labels, repeated)
 
     def reset(self, variation: int) -> Observation:
         """Begins episode ``variation``."""
@@ -82,10 +87,12 @@ class Dummy:
         if self.options.hang_in_reset and self._faulty():
             _hang()
         self._begin()
+        self.previous = np.full_like(self.previous, -1)
         return self._observe()
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """One env step; the configured fault happens here."""
+        self.previous = self._vector()[: len(self.previous)]
         self.t += 1
         self.action = np.array(action, np.float32)
         if self.options.slow_ms:
@@ -100,6 +107,11 @@ class Dummy:
         """Nothing to free."""
 
     def _obs_dim(self) -> int:
+        """Numbers of one frame and of what never changes."""
+        raise NotImplementedError
+
+    def _moving_dim(self) -> int:
+        """How many of them change within an episode, the first so many."""
         raise NotImplementedError
 
     def _begin(self) -> None:
@@ -110,11 +122,13 @@ class Dummy:
         raise NotImplementedError
 
     def _vector(self) -> NDArray[np.float32]:
-        """The field ``obs``."""
+        """The field ``obs``, of one frame."""
         raise NotImplementedError
 
     def _observe(self) -> Observation:
         obs: dict[str, NDArray] = {"obs": self._vector()}
+        if self.options.frames == 2:
+            obs["obs"] = np.insert(obs["obs"], len(self.previous), self.previous)
         if self.options.extra_fields:
             obs["image"] = np.full((4, 4, 3), (self.seed + self.variation + self.t) % 256, np.uint8)
             obs["count"] = np.array(self.variation * self.options.horizon + self.t, np.int64)
@@ -146,10 +160,16 @@ class Dummy:
 
 
 class Point(Dummy):
-    """A point of A coordinates that moves toward a goal. obs (2A,): position, goal. Reward: minus their distance."""
+    """A point of A coordinates that moves toward a goal. obs (2A,): position, goal. Reward: minus their distance.
+
+    With two frames (3A,): position, the one before, goal.
+    """
 
     def _obs_dim(self) -> int:
         return 2 * self.options.action_dim
+
+    def _moving_dim(self) -> int:
+        return self.options.action_dim
 
     def _begin(self) -> None:
         draw = np.random.default_rng([self.seed, self.variation])
@@ -167,11 +187,14 @@ class Point(Dummy):
 class Counter(Dummy):
     """Counts. obs (4 + A,): low 16 bits of the seed, variation, t, the seed's other bits, the last action. Reward: t.
 
-    All numbers are exact in float32 (variation below 2^24).
+    All numbers are exact in float32 (variation below 2^24). With two frames (8 + 2A,): these, then those of the step before.
     """
 
     def _obs_dim(self) -> int:
         return 4 + self.options.action_dim
+
+    def _moving_dim(self) -> int:
+        return self._obs_dim()
 
     def _advance(self) -> tuple[float, bool]:
         return float(self.t), self.t >= self.options.horizon

@@ -45,7 +45,8 @@ class MetaWorld:
         }
         unit = "metres, quaternions; gripper opening 0 to 1"
         fields = (Field("obs", self._shown.shape, unit=unit),)
-        self.spec = TaskSpec(f"metaworld:{task}", fields, 4, options.horizon, tuple(labels.items()))
+        repeated = FRAME if options.frames == 2 else 0
+        self.spec = TaskSpec(f"metaworld:{task}", fields, 4, options.horizon, tuple(labels.items()), repeated)
 
     def reset(self, variation: int) -> Observation:
         """Begins episode ``variation``. With ``reset_every`` above 1, it goes on where the last one ended if that was ``variation`` - 1.

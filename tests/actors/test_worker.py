@@ -5,7 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from core.rows import CLOSING, STEP
+from actors.worker import Config
+from core.errors import ConfigError
+from core.rows import CLOSING, OPENING, STEP
 from core.treefile import snapshot
 from core.types import Weights
 from manyhands import build
@@ -35,11 +37,11 @@ class Sink:
 def make(tmp_path):
     made = []
 
-    def start(config, *, begin=True, incarnation=0):
+    def start(config, *, begin=True, incarnation=0, index=0):
         spec = build.task_spec(config)
         algorithm = build.algorithm(config, spec)
         params = {name: leaf[0].numpy() for name, leaf in algorithm.policy(algorithm.init([0])).items()}
-        worker = build.actor(config, spec, Sink(), 0, incarnation, tmp_path)
+        worker = build.actor(config, spec, Sink(), index, incarnation, tmp_path)
         made.append(worker)
         if begin:
             worker.begin(Weights(1, params))
@@ -75,6 +77,80 @@ def test_chunks_are_consecutive_steps_and_a_closing_row(make):
         t = np.concatenate([chunk.rows["t"][:-1] for chunk in parts])
         assert t.tolist() == list(range(len(t)))
     assert [(e.length, e.episode_return, e.success_any, e.success_last) for e in report.episodes] == [(10, 55.0, True, True)] * 4
+
+
+def test_a_repeated_frame_is_sent_once_per_chunk(make):
+    worker = make(tiny(tasks=COUNTER, simulator={"horizon": 10, "frames": 2}, actors={"chunk": 4, "random_steps": 0}))
+    report = worker.collect(25)
+    assert report.stored == sum(chunk.transitions for chunk in worker.sink.chunks)
+    for chunk in worker.sink.chunks:
+        rows = chunk.rows
+        assert rows["kind"].tolist() == [OPENING, *[STEP] * chunk.transitions, CLOSING]
+        assert rows["obs"].shape[1] == 6
+        assert (np.diff(rows["t"]) == 1).all()
+        assert (rows["obs"][:, 2] == rows["t"]).all(), "-1 before the first step"
+        assert (rows["obs"][2:, 4:] == rows["action"][1:-1]).all()
+        assert len(set(rows["episode"].tolist())) == 1
+
+
+MIXED = {"tasks": COUNTER * 4, "actors": {"actors": 2, "chunk": 3, "random_steps": 30}, "simulator": {"horizon": 7, "frames": 2}}
+
+
+def seeds_of(worker):
+    """task -> seeds of the simulators whose chunks say so."""
+    found = {}
+    for chunk in worker.sink.chunks:
+        found.setdefault(chunk.task, set()).add(int(chunk.rows["obs"][-1, 0]) + 65536 * int(chunk.rows["obs"][-1, 3]))
+    return found
+
+
+def test_an_actor_steps_several_tasks(make):
+    worker = make(tiny(**MIXED), index=1)
+    report = worker.collect(15)
+    assert report.steps == 15 * 4
+    assert worker.recorder.tasks.tolist() == worker.policy.tasks.tolist() == [1, 1, 3, 3]
+    assert sorted(episode.task for episode in report.episodes) == [1] * 4 + [3] * 4
+    assert all(chunk.task == [1, 1, 3, 3][int(chunk.rows["slot"][0])] for chunk in worker.sink.chunks)
+    assert [chunk.sequence for chunk in worker.sink.chunks] == list(range(len(worker.sink.chunks)))
+
+
+def test_a_task_meets_the_same_simulators_however_tasks_are_spread(make):
+    """With eight actors the first four are the first actors of their tasks."""
+    met = {}
+    for actors in (1, 2, 4, 8):
+        config = tiny(**MIXED | {"actors": {"actors": actors, "chunk": 3, "random_steps": 0}})
+        workers = [make(config, index=i) for i in range(min(actors, 4))]
+        for worker in workers:
+            worker.collect(5)
+        met[actors] = {task: seeds for worker in workers for task, seeds in seeds_of(worker).items()}
+        assert sorted(met[actors]) == [0, 1, 2, 3]
+    assert met[1] == met[2] == met[4] == met[8]
+    assert len(set().union(*met[1].values())) == 8
+
+
+def test_who_steps_what():
+    spread = {
+        (actors, tasks): [list(Config(actors=actors).tasks_of(i, tasks)) for i in range(actors)]
+        for actors, tasks in ((4, 2), (2, 2), (2, 6), (1, 1))
+    }
+    assert spread == {(4, 2): [[0], [1], [0], [1]], (2, 2): [[0], [1]], (2, 6): [[0, 2, 4], [1, 3, 5]], (1, 1): [[0]]}
+    assert [Config(actors=2, simulators=3).slots(tasks) for tasks in (1, 2, 6)] == [3, 3, 9]
+    with pytest.raises(ConfigError, match=r"actors.actors is 4 for 6 tasks; .* a multiple or a divisor, .* simulators: 3 or 6"):
+        tiny(tasks=COUNTER * 6, actors={"actors": 4})
+    with pytest.raises(ConfigError, match=r"actors.actors is 3 for 2 tasks; .* simulators: 2 or 4"):
+        tiny(tasks=COUNTER * 2, actors={"actors": 3})
+    assert tiny(tasks=COUNTER * 4, actors={"actors": 1, "simulators": 2, "processes": 8})
+    with pytest.raises(ConfigError, match=r"actors.processes is 9 .* 8 simulators per actor"):
+        tiny(tasks=COUNTER * 4, actors={"actors": 1, "simulators": 2, "processes": 9})
+
+
+def test_a_report_says_where_the_time_went(make):
+    worker = make(tiny(tasks=COUNTER, simulator={"slow_ms": 5.0}, actors={"chunk": 2}))
+    worker.sink.flush = lambda: time.sleep(0.1)
+    report = worker.collect(10)
+    assert 0.05 < report.simulate_s < report.seconds
+    assert 0.1 <= report.send_s < report.seconds
+    assert report.simulate_s + report.send_s <= report.seconds
 
 
 def test_whole_episodes_only(make):
@@ -125,10 +201,11 @@ def test_new_incarnations_meet_other_variations_and_episode_numbers(make):
     assert not variations[0] & variations[1]
 
 
+@pytest.mark.parametrize("changes", [{}, MIXED], ids=["one task", "mixed, frames kept once"])
 @pytest.mark.parametrize("steps", [1, 6, 7, 13])
-def test_a_state_brings_open_episodes_back(make, steps):
+def test_a_state_brings_open_episodes_back(make, steps, changes):
     """Also the state at which the step under way ends the episode, taken when the simulators have already begun the next (7 - 1 = 6)."""
-    config = tiny(tasks=COUNTER, simulator={"horizon": 7}, actors={"chunk": 3, "random_steps": 30})
+    config = tiny(**{"tasks": COUNTER, "simulator": {"horizon": 7}, "actors": {"chunk": 3, "random_steps": 30}} | changes)
     straight = make(config)
     straight.collect(steps)
     if (steps + 1) % 7 == 0:
@@ -140,7 +217,7 @@ def test_a_state_brings_open_episodes_back(make, steps):
     other.load_state_dict(state)
     sent = len(straight.sink.chunks)
     one, two = straight.collect(20), other.collect(20)
-    assert one[:-1] == two[:-1]
+    assert one[:-3] == two[:-3]
     assert [c.rows.tobytes() for c in straight.sink.chunks[sent:]] == [c.rows.tobytes() for c in other.sink.chunks]
     assert [c[:4] for c in straight.sink.chunks[sent:]] == [c[:4] for c in other.sink.chunks]
 

@@ -1,12 +1,16 @@
 """Chunks for the replay tests: every float of row number a of a task says so, which makes a torn or misplaced row visible."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from core.rows import CLOSING, STEP, row_dtype
+from core.rows import CLOSING, OPENING, REST, STEP, opening_rows, repeated, row_dtype
 from core.types import Chunk, Field, TaskSpec
 
 SPEC = TaskSpec("dummy:x", (Field("obs", (5,)),), 2, 20)
 DTYPE = row_dtype(SPEC, (Field("extra", (3,)),))
+FRAMED = row_dtype(replace(SPEC, repeated=2), (Field("extra", (3,)),))
+"""with a frame of two numbers that the row before supplies"""
 
 
 def content(task, numbers):
@@ -15,17 +19,25 @@ def content(task, numbers):
 
 
 def rows(task, first, n, *, writer=0, episode=0, t=0, end="", dtype=DTYPE):
-    """n transitions and the closing row; ``first`` is the row number that the first of them will get."""
-    out = np.zeros(n + 1, dtype)
-    value = content(task, first + np.arange(n + 1))
-    for name in ("obs", "action", "extra"):
+    """n transitions and the rows around them; ``first`` is the row number that the first row will get."""
+    opening = opening_rows(dtype)
+    out = np.zeros(opening + n + 1, dtype)
+    value = content(task, first + np.arange(len(out)))
+    for name in ("obs", "action", "extra", REST)[: 3 + opening]:
         out[name] = value[:, None]
     out["reward"] = value
-    out["writer"], out["episode"], out["t"] = writer, episode, t + np.arange(n + 1)
-    out["kind"][-1] = CLOSING
+    out["writer"], out["episode"], out["t"] = writer, episode, t + np.arange(len(out)) - opening
+    out["kind"][:opening], out["kind"][-1] = OPENING, CLOSING
     if end:
-        out[end][n - 1] = True
+        out[end][-2] = True
     return out
+
+
+def seen(task, numbers, dtype=DTYPE):
+    """(..., O) what was observed in the transitions ``numbers``."""
+    now, F = np.repeat(content(task, numbers)[..., None], SPEC.obs_dim, -1), repeated(dtype)
+    now[..., F : 2 * F] = content(task, np.asarray(numbers) - 1)[..., None]
+    return now
 
 
 class Feeder:
@@ -36,8 +48,9 @@ class Feeder:
         self.sequence, self.episode, self.t = 0, 0, 0
 
     def make(self, task, n, end=""):
-        first = int(layout_of(self.ring).state().rows[task])
-        made = rows(task, first, n, writer=self.writer, episode=self.episode, t=self.t, end=end)
+        ring = layout_of(self.ring)
+        first, dtype = int(ring.state().rows[task]), ring.layout.dtype
+        made = rows(task, first, n, writer=self.writer, episode=self.episode, t=self.t, end=end, dtype=dtype)
         chunk = Chunk(self.writer, self.incarnation, self.sequence, task, made)
         self.sequence += 1
         self.t += n
@@ -68,6 +81,8 @@ def check_whole(ring):
         assert (records["obs"] == content(task, numbers)[:, None]).all()
         assert (records["reward"] == content(task, numbers)).all()
         assert numbers[-1] + 1 == state.rows[task] if len(numbers) else True
-        assert state.live[task] == np.count_nonzero(records["kind"] == STEP)
+        assert state.live[task] == np.count_nonzero(records["kind"][ring.layout.opening :] == STEP) == len(ring.steps(task))
+        assert (ring.kinds[task][numbers % ring.layout.capacity] == records["kind"]).all()
         mirrored = numbers[numbers % ring.layout.capacity < ring.layout.mirror] % ring.layout.capacity
-        assert (ring.bytes[task, ring.layout.capacity + mirrored] == ring.bytes[task, mirrored]).all()
+        for part in (ring.bytes, ring.kinds):
+            assert (part[task, ring.layout.capacity + mirrored] == part[task, mirrored]).all()

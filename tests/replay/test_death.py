@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from core.rows import STEP
+from core.rows import STEP, repeated
 from core.types import Chunk, Stream
 from replay.ring import Ring
 from replay.sampler import Sampler
-from tests.replay.build import DTYPE, Feeder, check_whole, content, rows, stored
+from tests.replay.build import DTYPE, FRAMED, Feeder, check_whole, content, rows, seen, stored
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -52,10 +52,11 @@ def reattach(ring):
     return Ring.attach(ring.path, readonly=False)
 
 
+@pytest.mark.parametrize("dtype", [DTYPE, FRAMED])
 @pytest.mark.parametrize("action", ["insert", "discard_episode", "discard_open"])
-def test_killed_at_every_instruction(make_ring, action):
+def test_killed_at_every_instruction(make_ring, action, dtype):
     """A chunk that wraps around, and discards, interrupted everywhere; then the sender tries again."""
-    made = make_ring(tasks=2, capacity=16, window=4)
+    made = make_ring(tasks=2, capacity=16, window=4, dtype=dtype)
     instruction, running = 0, True
     ring = reattach(made)
     while running:
@@ -77,7 +78,7 @@ def test_killed_at_every_instruction(make_ring, action):
         if action == "insert":
             assert ring.insert(chunk) == 8
             assert ring.insert(chunk) == 8
-            assert ring.state().rows[0] == before.rows[0] + 7
+            assert ring.state().rows[0] == before.rows[0] + len(chunk.rows)
         else:
             getattr(ring, action)(*((0, 1) if action == "discard_episode" else (0,)))
             records = stored(ring, 0)[1]
@@ -139,15 +140,17 @@ def test_kill_9_at_random_moments(make_ring):
 def overwrite_for_ever(path):
     ring = Ring.attach(path, readonly=False)
     first, sequence = int(ring.state().rows[0]), int(ring.state().sequence[0])
-    made = [rows(0, first + 9 * i, 8, episode=0) for i in range(4000)]
+    length, dtype = 9 + ring.layout.opening, ring.layout.dtype
+    made = [rows(0, first + length * i, 8, episode=0, dtype=dtype) for i in range(4000)]
     for i in range(4000):
         ring.insert(Chunk(0, 0, sequence + i, 0, made[i]))
     os._exit(0)
 
 
-def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch):
+@pytest.mark.parametrize("dtype", [DTYPE, FRAMED])
+def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch, dtype):
     """A tiny ring that another process overwrites all the time: each drawn row is whole, and is the row it claims to be."""
-    ring = make_ring(tasks=1, capacity=96, window=3)
+    ring = make_ring(tasks=1, capacity=96, window=4, dtype=dtype)
     Feeder(ring).send(0, 8)
     ring.close()
     reader = Ring.attach(ring.path)
@@ -164,16 +167,18 @@ def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch):
         writer = FORK.Process(target=overwrite_for_ever, args=(ring.path,))
         writer.start()
         while writer.exitcode is None:
-            batch = sampler.sample()
+            batch = sampler.draw()
             value = content(0, sampler.drawn())
             records = sampler.windows.records
-            assert (batch.obs.numpy() == value[..., None]).all()
+            assert (batch.obs.numpy() == seen(0, sampler.drawn(), dtype)).all()
             assert (records["reward"][:, :, 0] == value).all()
-            assert (sampler.windows.observations[:, :, 1] == content(0, sampler.drawn() + 1)[..., None]).all()
+            after, F = batch.next_obs.numpy(), repeated(dtype)
+            assert (sampler.windows.observations[:, :, 1, F:] == content(0, sampler.drawn() + 1)[..., None]).all()
+            assert (after[..., F : 2 * F] == after[..., :F] - content(0, 1)).all()
             assert (sampler.columns("kind") == STEP).all()
             draws += 1
         assert writer.exitcode == 0
     assert draws > 100
     assert mended > 0
-    assert reader.layout.dtype == DTYPE
+    assert reader.layout.dtype == dtype
     reader.close()

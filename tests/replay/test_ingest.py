@@ -16,15 +16,15 @@ from replay import segments
 from replay.check import ChunkError
 from replay.ingest import Ingest
 from replay.sampler import Sampler
-from tests.replay.build import DTYPE, Feeder, check_whole, stored
+from tests.replay.build import DTYPE, FRAMED, Feeder, check_whole, stored
 
 
 @pytest.fixture
 def make_ingest(shm):
     made = []
 
-    def make(run_id="run", capacity=40, tasks=2, writers=3, window=4):
-        made.append(Ingest(run_id, DTYPE, tasks, capacity, writers, window, shm))
+    def make(run_id="run", capacity=40, tasks=2, writers=3, window=4, dtype=DTYPE):
+        made.append(Ingest(run_id, dtype, tasks, capacity, writers, window, shm))
         return made[-1]
 
     yield make
@@ -82,6 +82,26 @@ def test_invalid_chunks_are_refused_and_counted(make_ingest, message):
     Feeder(ingest).send(0, 4)
 
 
+FRAMED_BROKEN = {
+    "kinds must be OPENING": broken(at=0, value=STEP),
+    "it needs a transition and its closing row": lambda c: c._replace(rows=c.rows[1:-1][:2]),
+    "column 'obs' at t=-1 is not finite": broken(column="obs", at=0, value=np.nan),
+    "column 'obs_rest' at t=2 is not finite": broken(column="obs_rest", at=3, value=np.nan),
+}
+
+
+@pytest.mark.parametrize("message", FRAMED_BROKEN)
+def test_an_opening_row_is_checked_too(make_ingest, message):
+    ingest = make_ingest(dtype=FRAMED)
+    with pytest.raises(ChunkError, match=message):
+        ingest.insert(FRAMED_BROKEN[message](Feeder(ingest).make(0, 4, end="truncated")))
+    chunk = Feeder(ingest).make(0, 4)
+    for name in ("obs_rest", "action", "reward", "extra"):
+        chunk.rows[name][0] = np.nan
+    assert ingest.insert(chunk) == 0, "it means only its frame"
+    assert ingest.counts()["transitions"] == [4, 0]
+
+
 def test_a_closing_row_means_only_its_observation(make_ingest):
     ingest = make_ingest()
     chunk = Feeder(ingest).make(0, 4)
@@ -108,7 +128,7 @@ def same(one, two):
     samplers = [Sampler(x.ring, [0, 1], Stream(8, n_step=3), seed=4) for x in (one, two)]
     if samplers[0].ready():
         for _ in range(3):
-            assert all(torch.equal(a, b) for a, b in zip(*(s.sample() for s in samplers), strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(*(s.draw() for s in samplers), strict=True))
 
 
 STEPS = st.one_of(
@@ -119,11 +139,11 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=30, deadline=None)
-@given(steps=st.lists(STEPS, max_size=25))
-def test_increments_restore_exactly(tmp_path_factory, steps):
+@given(steps=st.lists(STEPS, max_size=25), dtype=st.sampled_from([DTYPE, FRAMED]))
+def test_increments_restore_exactly(tmp_path_factory, steps, dtype):
     """Any mixture of inserts, discards and saves: the last manifest restores the ring bit for bit, also where saves build on it."""
     folder = tmp_path_factory.mktemp("run")
-    one = Ingest("one", DTYPE, 2, 40, 3, 4, folder)
+    one = Ingest("one", dtype, 2, 40, 3, 5, folder)
     feeder = Feeder(one)
     for step in steps:
         if step[0] == "send":
@@ -133,14 +153,14 @@ def test_increments_restore_exactly(tmp_path_factory, steps):
         else:
             one.save(folder)
     manifest = manifest_of(one, folder)
-    two = Ingest("two", DTYPE, 2, 40, 3, 4, folder)
+    two = Ingest("two", dtype, 2, 40, 3, 5, folder)
     two.load(folder, manifest)
     same(one, two)
     for ingest in (one, two):
         Feeder(ingest, incarnation=1).send(0, 9)
         ingest.discard_open(0)
     again = manifest_of(two, folder)
-    three = Ingest("three", DTYPE, 2, 40, 3, 4, folder)
+    three = Ingest("three", dtype, 2, 40, 3, 5, folder)
     three.load(folder, again)
     same(one, three)
     for ingest in (one, two, three):

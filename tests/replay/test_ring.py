@@ -8,25 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError, ManyhandsError
-from core.rows import CLOSING, DISCARDED, STEP
+from core.rows import CLOSING, DISCARDED, OPENING, STEP
 from core.types import Chunk
 from replay.layout import LOG
 from replay.ring import Ring, StaleWriterError
-from tests.replay.build import DTYPE, Feeder, check_whole, rows, stored
+from tests.replay.build import DTYPE, FRAMED, Feeder, check_whole, rows, stored
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    capacity=st.integers(6, 20),
+    capacity=st.integers(7, 20),
     window=st.integers(1, 5),
+    dtype=st.sampled_from([DTYPE, FRAMED]),
     chunks=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 5), st.sampled_from(["", "terminated", "truncated"])), max_size=30),
 )
-def test_any_order_of_chunks_keeps_the_newest_rows(tmp_path_factory, capacity, window, chunks):
-    ring = Ring.create("h", DTYPE, tasks=2, capacity=capacity, writers=1, window=window, directory=tmp_path_factory.mktemp("ring"))
+def test_any_order_of_chunks_keeps_the_newest_rows(tmp_path_factory, capacity, window, dtype, chunks):
+    ring = Ring.create("h", dtype, tasks=2, capacity=capacity, writers=1, window=window, directory=tmp_path_factory.mktemp("ring"))
     feeder, sent, transitions = Feeder(ring), [0, 0], [0, 0]
     for task, n, end in chunks:
         feeder.send(task, n, end)
-        sent[task] += n + 1
+        sent[task] += n + 1 + ring.layout.opening
         transitions[task] += n
         check_whole(ring)
     state = ring.state()
@@ -36,12 +37,14 @@ def test_any_order_of_chunks_keeps_the_newest_rows(tmp_path_factory, capacity, w
     ring.close()
 
 
-def test_full_ring_of_exact_length(make_ring):
-    ring = make_ring(capacity=12)
-    Feeder(ring).send(0, 11)
+@pytest.mark.parametrize("dtype", [DTYPE, FRAMED])
+def test_full_ring_of_exact_length(make_ring, dtype):
+    ring = make_ring(capacity=12, dtype=dtype)
+    n = 11 - ring.layout.opening
+    Feeder(ring).send(0, n)
     check_whole(ring)
     feeder = Feeder(ring, writer=1)
-    feeder.send(0, 11)
+    feeder.send(0, n)
     check_whole(ring)
     assert stored(ring, 0)[0].tolist() == list(range(12, 24))
 
@@ -82,8 +85,9 @@ def test_incarnations(make_ring):
     assert ring.state().incarnation.tolist() == [2, 0, 0]
 
 
-def test_discard_episode_marks_its_rows_now_and_later(make_ring):
-    ring = make_ring(window=4, capacity=20)
+@pytest.mark.parametrize("dtype", [DTYPE, FRAMED])
+def test_discard_episode_marks_its_rows_now_and_later(make_ring, dtype):
+    ring = make_ring(window=4, capacity=20, dtype=dtype)
     one, two = Feeder(ring, writer=0), Feeder(ring, writer=1)
     for _ in range(3):
         one.send(0, 3)
@@ -93,6 +97,7 @@ def test_discard_episode_marks_its_rows_now_and_later(make_ring):
     assert ring.discard_episode(0, 0) == []
     one.send(0, 3)
     _, records = stored(ring, 0)
+    records = records[records["kind"] != OPENING]
     assert set(records["kind"][records["writer"] == 0]) == {DISCARDED, CLOSING}
     assert set(records["kind"][records["writer"] == 1]) == {STEP, CLOSING}
     check_whole(ring)

@@ -60,7 +60,7 @@ def test_draws_equal_the_sum_by_hand(tmp_path_factory, n_step, capacity, chunks,
         ring.close()
         return
     for _ in range(3):
-        batch = sampler.sample()
+        batch = sampler.draw()
         for k, task in enumerate((1, 0)):
             numbers = sampler.drawn()[k]
             assert set(numbers) <= set(drawable(ring, task))
@@ -126,7 +126,7 @@ def test_tasks_get_their_own_indices(make_ring):
     ring = make_ring(tasks=2, capacity=64)
     fill(ring)
     sampler = Sampler(ring, [1, 0], Stream(32), seed=0)
-    batch = sampler.sample()
+    batch = sampler.draw()
     assert batch.obs.shape == (2, 32, 5)
     assert (batch.obs[:, :, 0].numpy() % 10 == [[1], [0]]).all()
     assert not np.array_equal(sampler.drawn()[0], sampler.drawn()[1])
@@ -136,13 +136,13 @@ def test_the_batch_is_one_buffer_of_views(make_ring):
     ring = make_ring(tasks=2)
     fill(ring)
     sampler = Sampler(ring, [0, 1], Stream(8), seed=0)
-    batch = sampler.sample()
+    batch = sampler.draw()
     kept = batch.obs.clone()
-    assert sampler.sample().obs.data_ptr() == batch.obs.data_ptr()
+    assert sampler.draw().obs.data_ptr() == batch.obs.data_ptr()
     assert not torch.equal(kept, batch.obs)
     assert (sampler.columns("extra") == batch.obs.numpy()[..., :3]).all()
     assert sampler.columns("version").shape == (2, 8)
-    copy = sampler.windows.views(sampler.windows.buffer.clone())
+    copy = sampler.assemble(sampler.buffer.clone())
     assert all(torch.equal(a, b) for a, b in zip(batch, copy, strict=True))
 
 
@@ -155,7 +155,7 @@ def test_terminal_rows_come_and_go(make_ring):
     sampler = Sampler(ring, [0], Stream(4, gamma=0.5), seed=0)
     seen = set()
     for _ in range(60):
-        batch = sampler.sample()
+        batch = sampler.draw()
         assert (batch.bootstrap.numpy() == 0.5 * ~sampler.columns("terminated")).all()
         seen.add(bool(sampler.columns("terminated").any()))
     assert seen == {True, False}
@@ -167,7 +167,7 @@ def test_what_lies_behind_the_closing_row_is_ignored(make_ring):
     Feeder(ring).send(0, 3)
     ring.rows["reward"][0, 4:] = np.nan
     ring.rows["obs"][0, 4:] = np.nan
-    batch = Sampler(ring, [0], Stream(64, n_step=4), seed=0).sample()
+    batch = Sampler(ring, [0], Stream(64, n_step=4), seed=0).draw()
     assert all(bool(torch.isfinite(part).all()) for part in batch)
 
 
@@ -178,7 +178,7 @@ def test_resume_bit_for_bit(make_ring):
     one.sample()
     two.load_state_dict(one.state_dict())
     for _ in range(5):
-        assert all(torch.equal(a, b) for a, b in zip(one.sample(), two.sample(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(one.draw(), two.draw(), strict=True))
     with pytest.raises(CheckpointError, match="saved for tasks"):
         Sampler(ring, [0], Stream(16), seed=0).load_state_dict(one.state_dict())
 
@@ -217,7 +217,7 @@ def test_a_row_overwritten_while_it_is_copied_is_drawn_again(make_ring, monkeypa
 
     monkeypatch.setattr(torch, "index_select", slow_gather)
     for _ in range(10):
-        batch = sampler.sample()
+        batch = sampler.draw()
         assert sampler.drawn().min() >= ring.low(0)
         assert (batch.obs[0].numpy() == content(0, sampler.drawn()[0])[:, None]).all()
         assert (sampler.columns("kind") == STEP).all()

@@ -80,6 +80,33 @@ def test_other_seeds_and_variations_differ(name):
     assert any((one.reset(v)["obs"] != two.reset(v)["obs"]).any() for v in range(4))
 
 
+def _framed():
+    """(simulator, options) of which a part repeats the step before, in each way it can be asked for."""
+    for one in _names():
+        yield pytest.param(*one.values, {}, marks=one.marks)
+        if one.values[0].startswith("dummy:"):
+            yield pytest.param(*one.values, {"frames": 2}, marks=one.marks)
+        if one.values[0].startswith("metaworld:"):
+            for options in ({"frames": 1}, {"step": "stock"}, {"reset_every": 3, "horizon": 20}, {"hide_goal": True}):
+                yield pytest.param(*one.values, options, marks=one.marks)
+
+
+@pytest.mark.parametrize(("name", "options"), list(_framed()))
+def test_what_the_spec_calls_repeated_is_the_frame_of_the_step_before(name, options):
+    """Replay stores it once: from an episode's first step on, the numbers F to 2F are what the first F were, bit by bit."""
+    simulator = simulators.make(name, 6, **options)
+    F = simulator.spec.repeated
+    with SimulatorPool(name, [6], options) as pool:
+        assert pool.spec == simulator.spec
+    assert 0 <= 2 * F <= simulator.spec.obs_dim
+    if name.startswith("metaworld:"):
+        assert bool(F) == (options.get("frames") != 1)
+    assert F or options.get("frames") != 2
+    for variation in (2, 3, 4):
+        seen, _ = _roll(simulator, variation, steps=40)
+        assert seen[1:, F : 2 * F].tobytes() == seen[:-1, :F].tobytes()
+
+
 @every
 def test_the_horizon_is_exact_and_only_truncates(name):
     simulator = simulators.make(name, 0, horizon=7)
