@@ -85,7 +85,7 @@ class StagedFeed:
         self._stream = torch.cuda.Stream(device)
         self._slots = [_Slot((updates, S, words), device) for _ in range(2)]
         self._turn = 0
-        self.buffers = [tuple(source.buffer.to(device) for source in sources) for _ in range(updates)]
+        self.buffers = [tuple(source.buffer.to(device, copy=True) for source in sources) for _ in range(updates)]
         # The blocks were made on the compute stream, and their memory may still be in use there.
         self._stream.wait_stream(torch.cuda.current_stream(device))
         threads = min(S, SAMPLING_THREADS, os.cpu_count() or 1)
