@@ -22,13 +22,13 @@ def stack_trees(trees: Sequence[Any]) -> Any:
     return map_tree(lambda *leaves: torch.stack(leaves), *trees)
 
 
-def index_tree(tree: Any, index: int) -> Any:
-    """Row ``index`` of every leaf, as views."""
+def index_tree(tree: Any, index: int | slice) -> Any:
+    """Row ``index`` (or rows) of every leaf, as views."""
     return map_tree(lambda leaf: leaf[index], tree)
 
 
-def write_tree(tree: Any, index: int, values: Any) -> None:
-    """Copies ``values`` into row ``index`` of every leaf, in place."""
+def write_tree(tree: Any, index: int | slice, values: Any) -> None:
+    """Copies ``values`` into row ``index`` (or rows) of every leaf, in place."""
     map_tree(lambda leaf, value: leaf[index].copy_(value), tree, values)
 
 
