@@ -79,6 +79,10 @@ class Report(NamedTuple):
     episodes: list[Episode]
     seconds: float
     """that the call took"""
+    simulate_s: float = 0.0
+    """of them, waiting for simulators"""
+    send_s: float = 0.0
+    """of them, handing chunks to replay"""
 
 
 class ActorWorker:
@@ -123,8 +127,11 @@ class ActorWorker:
         began = time.monotonic()
         episodes: list[Episode] = []
         stored = lost = 0
+        simulate_s = send_s = 0.0
         for _ in range(count):
+            asked = time.monotonic()
             step = self.simulators.recv()
+            simulate_s += time.monotonic() - asked
             self.recorder.end(step.reward, step.terminated, step.truncated, step.success)
             self.returns += step.reward
             self.success_any |= step.success
@@ -137,13 +144,19 @@ class ActorWorker:
                     continue
                 chunk = self.recorder.cut(slot, step.closing)
                 stored += chunk.transitions
+                sent = time.monotonic()
                 self.sink.send(chunk)
+                send_s += time.monotonic() - sent
                 if ended[slot]:
                     episodes.append(self._episode(slot, bool(step.success[slot])))
                     self._new_episode(slot)
             self._act()
+        sent = time.monotonic()
         self.sink.flush()
-        return Report(count * self.simulators.size, stored, lost, self.pending_version, episodes, time.monotonic() - began)
+        now = time.monotonic()
+        return Report(
+            count * self.simulators.size, stored, lost, self.pending_version, episodes, now - began, simulate_s, send_s + now - sent
+        )
 
     def _episode(self, slot: int, success_last: bool) -> Episode:
         return Episode(
