@@ -1,5 +1,6 @@
 """Makes each component from the run's configuration, in whatever process it will live: the factories that backends start."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.types import TaskSpec
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
+from protocols.plan import each_from_zero, per_goal
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.sampler import Sampler
@@ -110,21 +112,23 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
 
 
 def evaluator(
-    config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation"
+    config: RunConfig, spec: TaskSpec, logs: Path, *, tasks: Sequence[int] | None = None, simulators: int = 0, seed_name: str = "evaluation"
 ) -> PolicyEvaluator:
-    """Simulators with seeds of their own: evaluation meets goals that training did not."""
-    settings = config.evaluation
-    count = simulators or settings.episodes
-    tree = seeds(config).child("task", task).child(seed_name)
-    own = [tree.child("simulator", i).integer() for i in range(count)]
+    """Simulators of all tasks (or of ``tasks``) in one pool, with seeds of their own: evaluation meets goals that training did not."""
+    settings, chosen = config.evaluation, range(len(config.tasks)) if tasks is None else tasks
+    count = simulators or settings.simulators_per_task(len(chosen))
+    slots = [task for task in chosen for _ in range(count)]
+    trees = {task: seeds(config).child("task", task).child(seed_name) for task in chosen}
+    own = [trees[task].child("simulator", i).integer() for task in chosen for i in range(count)]
     pool = SimulatorPool(
-        config.tasks[task],
+        [config.tasks[task] for task in slots],
         own,
         config.evaluation_options,
-        workers=min(settings.processes, count),
+        workers=min(settings.processes, len(slots)),
         step_timeout_s=config.actors.step_timeout_s,
         reset_timeout_s=config.actors.reset_timeout_s,
-        log_dir=logs / f"evaluator-{task}",
+        log_dir=logs / "evaluator",
         wait=False,
     )
-    return PolicyEvaluator(algorithm(config, spec), pool, settings.episodes, task, own)
+    plan = per_goal(slots, settings.episodes) if settings.in_turn else each_from_zero(slots, settings.episodes)
+    return PolicyEvaluator(algorithm(config, spec), pool, plan, slots, own)
