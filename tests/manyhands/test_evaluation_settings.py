@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import ConfigError
 from core.seeding import SeedTree
+from core.types import Weights
 from manyhands import build
 from manyhands.config import EvaluationConfig, RunConfig
 from simulators import metaworld
@@ -55,3 +56,24 @@ def test_one_pool_of_all_tasks_whose_seeds_depend_on_the_task_and_the_place_only
         assert made.evaluator.plan.episodes.tolist() == [1, 1, 1, 1, 1, 1] if each == 3 else [2, 1, 2, 1]
     finally:
         made.close()
+
+
+@pytest.mark.metaworld
+def test_goals_in_turn_are_the_same_whatever_the_number_of_simulators(tmp_path):
+    """One policy, two real tasks in one pool: what an episode brings tells which goal it had."""
+    pytest.importorskip("metaworld")
+    tasks, simulator, returns = ("metaworld:reach-v3", "metaworld:push-v3"), metaworld.Options(goals=50, horizon=5), []
+    for count in (1, 3):
+        config = replace(BASE, tasks=tasks, simulator=simulator, evaluation=EvaluationConfig(episodes=3, simulators=count, in_turn=True))
+        spec = build.task_spec(config)
+        algorithm = build.algorithm(config, spec)
+        policy = algorithm.policy(algorithm.init([0]))
+        made = build.evaluator(config, spec, tmp_path)
+        try:
+            found = made.evaluate(Weights(0, {name: leaf[0].numpy() for name, leaf in policy.items()}))
+        finally:
+            made.close()
+        assert [outcome.task for outcome in found.tasks] == list(tasks)
+        returns.append([outcome.episode_return.tolist() for outcome in found.tasks])
+    np.testing.assert_allclose(returns[0], returns[1], rtol=1e-5)  # the policy acts for more at once, which differs in the last bits
+    assert all(len(set(of_task)) == 3 for of_task in returns[0]), "three goals"
