@@ -3,6 +3,7 @@
 The simulators always work one step ahead: their next step runs in their own processes while the caller's process updates or waits.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Config:
     simulators: int = 4
     """simulators per actor and task; an actor steps all of its in lockstep"""
     processes: int = 1
-    """simulator processes per actor"""
+    """simulator processes per actor; 0: all cores but one, shared among the actors"""
     chunk: int = 50
     """transitions per chunk sent to replay; 0: whole episodes only"""
     steps_per_call: int = 0
@@ -42,11 +43,12 @@ class Config:
     """the same for a reset"""
 
     def __post_init__(self) -> None:
-        for name in ("actors", "simulators", "processes"):
+        for name in ("actors", "simulators"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        if min(self.chunk, self.random_steps, self.steps_per_call) < 0:
-            raise ConfigError("actors.chunk, actors.random_steps and actors.steps_per_call must not be negative")
+        for name in ("processes", "chunk", "random_steps", "steps_per_call"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be 0 or more")
         if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
             raise ConfigError("actors.step_timeout_s and actors.reset_timeout_s must be positive")
 
@@ -69,6 +71,11 @@ class Config:
     def slots(self, tasks: int) -> int:
         """N, simulators of one actor."""
         return self.simulators * max(1, tasks // self.actors)
+
+    def workers(self, tasks: int) -> int:
+        """Simulator processes of one actor, on the cores that this process may use."""
+        spare = (len(os.sched_getaffinity(0)) - 1) // self.actors
+        return self.processes or min(max(1, spare), self.slots(tasks))
 
 
 class Episode(NamedTuple):

@@ -1,7 +1,9 @@
 """Makes each component from the run's configuration, in whatever process it will live: the factories that backends start."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,13 +12,13 @@ from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.worker import ActorWorker
 from core.contracts import Algorithm, ChunkSink
-from core.errors import ConfigError
 from core.rows import row_dtype
 from core.seeding import SeedTree
 from core.types import TaskSpec
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
+from protocols.plan import each_from_zero, per_goal
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.sampler import Sampler
@@ -26,21 +28,15 @@ from simulators.process import cores
 
 
 def task_spec(config: RunConfig) -> TaskSpec:
-    """What the tasks of this run look like; asked of a real simulator in a process of its own, which then ends.
+    """What the tasks of this run look like, with their longest horizon; asked of real simulators in processes that then end.
 
     Raises:
         ConfigError: the tasks differ in observation or action.
     """
-    specs = [pool_spec(task, config.simulator_options) for task in config.tasks]
-    for task, spec in zip(config.tasks, specs, strict=True):
-        if (spec.observation, spec.action_dim) != (specs[0].observation, specs[0].action_dim):
-            raise ConfigError(f"tasks {config.tasks[0]} and {task} differ in observation or action; one run needs equal ones")
-    return specs[0]
-
-
-def pool_spec(task: str, options: dict[str, Any]) -> TaskSpec:
-    with SimulatorPool(task, [0], options) as pool:
-        return pool.spec
+    names = list(dict.fromkeys(config.tasks))
+    workers = min(len(names), len(os.sched_getaffinity(0)))
+    with SimulatorPool(names, [0] * len(names), config.simulator_options, workers=workers) as pool:
+        return replace(pool.specs[0], horizon=max(spec.horizon for spec in pool.specs))
 
 
 def seeds(config: RunConfig) -> SeedTree:
@@ -79,14 +75,15 @@ def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
 def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:
     """Simulators' seeds depend on the task and on the actor's place among those of the task, not on what else the actor steps."""
     settings, own = config.actors, config.actors.tasks_of(index, len(config.tasks))
+    workers = settings.workers(len(config.tasks))
     trees = [seeds(config).child("task", task).child("actor", index // len(config.tasks)) for task in own]
     tasks = np.repeat(np.array(own), settings.simulators)
     pool = SimulatorPool(
         [config.tasks[task] for task in tasks],
         [tree.child("simulator", i).integer() for tree in trees for i in range(settings.simulators)],
         config.simulator_options,
-        workers=settings.processes,
-        cores=cores(index, settings.processes) if settings.pin else None,
+        workers=workers,
+        cores=cores(index, workers) if settings.pin else None,
         step_timeout_s=settings.step_timeout_s,
         reset_timeout_s=settings.reset_timeout_s,
         log_dir=logs / f"actor-{index}",
@@ -112,21 +109,23 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
 
 
 def evaluator(
-    config: RunConfig, spec: TaskSpec, task: int, logs: Path, *, simulators: int = 0, seed_name: str = "evaluation"
+    config: RunConfig, spec: TaskSpec, logs: Path, *, tasks: Sequence[int] | None = None, simulators: int = 0, seed_name: str = "evaluation"
 ) -> PolicyEvaluator:
-    """Simulators with seeds of their own: evaluation meets goals that training did not."""
-    settings = config.evaluation
-    count = simulators or settings.episodes
-    tree = seeds(config).child("task", task).child(seed_name)
-    own = [tree.child("simulator", i).integer() for i in range(count)]
+    """Simulators of all tasks (or of ``tasks``) in one pool, with seeds of their own: evaluation meets goals that training did not."""
+    settings, chosen = config.evaluation, range(len(config.tasks)) if tasks is None else tasks
+    count = simulators or settings.simulators_per_task(len(chosen))
+    slots = [task for task in chosen for _ in range(count)]
+    trees = {task: seeds(config).child("task", task).child(seed_name) for task in chosen}
+    own = [trees[task].child("simulator", i).integer() for task in chosen for i in range(count)]
     pool = SimulatorPool(
-        config.tasks[task],
+        [config.tasks[task] for task in slots],
         own,
         config.evaluation_options,
-        workers=min(settings.processes, count),
+        workers=min(settings.workers(), len(slots)),
         step_timeout_s=config.actors.step_timeout_s,
         reset_timeout_s=config.actors.reset_timeout_s,
-        log_dir=logs / f"evaluator-{task}",
+        log_dir=logs / "evaluator",
         wait=False,
     )
-    return PolicyEvaluator(algorithm(config, spec), pool, settings.episodes, task, own)
+    plan = per_goal(slots, settings.episodes) if settings.in_turn else each_from_zero(slots, settings.episodes)
+    return PolicyEvaluator(algorithm(config, spec), pool, plan, slots, own)

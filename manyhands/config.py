@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,6 +23,8 @@ from learner.worker import Config as LearnerConfig
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
+MOST_EVALUATION_SIMULATORS = 200
+"""of all tasks together, where the number is not given"""
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,35 @@ class EvaluationConfig:
     """per task and evaluation, each with its own variation"""
     horizon: int = 0
     """env steps per episode; 0: as in training"""
+    simulators: int = 0
+    """per task. An episode is (simulator, variation): n simulators play their variations 0, 1, 2 ... until the task's episodes are done, so
+    another n plays other drawn goals, not with in_turn. 0: one per episode, fewer where all tasks together would have more than 200"""
+    in_turn: bool = False
+    """each episode the next frozen goal, from goal 0 on, instead of a drawn one"""
     processes: int = 1
-    """simulator processes"""
+    """simulator processes, for all tasks together; 0: a quarter of the cores, they work beside training"""
     target_success: float = 0.0
     """stop as soon as an evaluation's success (any step) reaches this, in every task; 0: never"""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.processes < 1:
-            raise ConfigError("evaluation.episodes and evaluation.processes must be at least 1")
-        if self.every_steps < 0 or self.horizon < 0:
-            raise ConfigError("evaluation.every_steps and evaluation.horizon must be 0 or more")
+        if self.episodes < 1:
+            raise ConfigError(f"evaluation.episodes is {self.episodes}; it must be at least 1")
+        for name in ("every_steps", "horizon", "processes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.simulators <= self.episodes:
+            allowed = f"0 (as many as fit) to {self.episodes}, one per episode"
+            raise ConfigError(f"evaluation.simulators is {self.simulators}; allowed: {allowed}")
         if not 0 <= self.target_success <= 1:
             raise ConfigError(f"evaluation.target_success is {self.target_success}; it is a share, 0 to 1")
+
+    def workers(self) -> int:
+        """Simulator processes, on the cores that this process may use."""
+        return self.processes or max(1, len(os.sched_getaffinity(0)) // 4)
+
+    def simulators_per_task(self, tasks: int) -> int:
+        """What ``simulators`` comes to in a run of so many tasks."""
+        return self.simulators or min(self.episodes, max(1, MOST_EVALUATION_SIMULATORS // tasks))
 
 
 @dataclass(frozen=True)
@@ -115,9 +135,10 @@ class RunConfig:
 
     @property
     def evaluation_options(self) -> dict[str, Any]:
-        """The simulators' options in evaluation: the same but for the horizon."""
-        horizon = self.evaluation.horizon
-        return self.simulator_options | ({"horizon": horizon} if horizon else {})
+        """The simulators' options in evaluation: the same but for the horizon and the order of goals."""
+        horizon, in_turn = self.evaluation.horizon, self.evaluation.in_turn
+        changes = ({"horizon": horizon} if horizon else {}) | ({"order": "in_turn", "repeat": 1} if in_turn else {})
+        return self.simulator_options | changes
 
     def check(self) -> "RunConfig":
         """Everything that can be known to be wrong without starting anything.
@@ -129,6 +150,9 @@ class RunConfig:
             raise ConfigError("tasks is empty; name at least one, for example metaworld:reach-v3")
         if self.algorithm not in algos.names():
             raise unknown("algorithm", self.algorithm, algos.names())
+        if self.evaluation.in_turn and not self.simulator_options.get("goals"):
+            allowed = "only simulators with frozen goals have turns, such as metaworld with goals from 1 to 50"
+            raise ConfigError(f"evaluation.in_turn is set, but episodes of {self.tasks[0]} have fresh goals; {allowed}")
         for task in self.tasks:
             simulators.check(task, self.simulator_options)
             simulators.check(task, self.evaluation_options)

@@ -19,6 +19,7 @@ from manyhands import config as configs
 from manyhands.config import RunConfig
 from manyhands.session import prepare
 from manyhands.tables import _settings
+from replay.layout import bytes_per_transition
 from replay.memory import check_fits, required_bytes
 from replay.windows import rows_read
 from simulators.pool import SimulatorPool
@@ -28,8 +29,8 @@ PROBE_S = 1.5
 CHECKPOINT_OVERHEAD = 1.05
 
 
-def print_estimate(config: RunConfig, root: Path) -> None:
-    """Refuses what does not fit; otherwise prints settings, bytes, seconds."""
+def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
+    """Refuses what does not fit; otherwise prints settings, bytes, seconds: of each of ``seeds`` runs."""
     prepare(root)
     console = Console()
     spec = build.task_spec(config)
@@ -38,11 +39,13 @@ def print_estimate(config: RunConfig, root: Path) -> None:
     check_fits(ring)
     console.print(_settings(configs.to_dict(config)))
     rows = min(config.total_steps, config.replay.capacity * len(config.tasks))
-    disk = rows * dtype.itemsize * CHECKPOINT_OVERHEAD + config.checkpoint.keep * 8 * _parameters(config, spec)
+    transition = bytes_per_transition(dtype, config.actors.chunk or spec.horizon)
+    disk = rows * transition * CHECKPOINT_OVERHEAD + config.checkpoint.keep * 8 * _parameters(config, spec)
     there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     console.print(
-        f"replay      {ring / 1e6:,.0f} MB of shared memory ({dtype.itemsize} bytes per transition); "
+        f"replay      {ring / 1e6:,.0f} MB of shared memory for {config.replay.capacity * len(config.tasks):,} rows "
+        f"({transition:.0f} bytes per transition); "
         f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free"
     )
     console.print(
@@ -58,13 +61,15 @@ def print_estimate(config: RunConfig, root: Path) -> None:
     console.print(
         f"estimate    {_span(max(simulate, learn))} to {_span(simulate + learn)}, bound by the {bound}; a target may end it sooner"
     )
+    if seeds > 1:
+        console.print(f"seeds       {seeds}: replay, disk and work above are of each of them")
 
 
 def simulator_speed(config: RunConfig) -> float:
-    """env steps/s of all actors together on this machine's cores, random actions."""
+    """env steps/s of all actors together on this machine's cores, random actions. All tasks are measured: some are slower."""
     settings = config.actors
-    seeds = list(range(settings.simulators))
-    with SimulatorPool(config.tasks[0], seeds, config.simulator_options, workers=settings.processes) as pool:
+    names, workers = probed_tasks(config), settings.workers(len(config.tasks))
+    with SimulatorPool(names, range(len(names)), config.simulator_options, workers=min(workers, len(names))) as pool:
         generator = np.random.default_rng(0)
         pool.reset([0] * pool.size)
         begun, steps = time.monotonic(), 0
@@ -72,8 +77,14 @@ def simulator_speed(config: RunConfig) -> float:
             pool.step(generator.uniform(-1, 1, (pool.size, pool.spec.action_dim)).astype(np.float32))
             steps += pool.size
         rate = steps / (time.monotonic() - begun)
-    parallel = min(settings.actors, max(1, (psutil.cpu_count() or 1) // settings.processes))
+    parallel = min(settings.actors, max(1, (psutil.cpu_count() or 1) // workers))
     return rate * parallel
+
+
+def probed_tasks(config: RunConfig) -> list[str]:
+    """The task of each simulator of an actor that has as much of every task as it can; at least one of each."""
+    slots, K = max(config.actors.slots(len(config.tasks)), len(config.tasks)), len(config.tasks)
+    return [config.tasks[slot * K // slots] for slot in range(slots)]
 
 
 def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
@@ -94,7 +105,9 @@ class _MadeUp:
 
     def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
         lead = (tasks, plan.batch_size)
-        self.shapes = Batch((*lead, spec.obs_dim), (*lead, spec.action_dim), lead, (*lead, spec.obs_dim), lead)  # type: ignore[arg-type]
+        obs, action = (*lead, spec.obs_dim), (*lead, spec.action_dim)
+        self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead)
+        """in the order of ``Batch``"""
         self.buffer = torch.rand(sum(math.prod(shape) for shape in self.shapes))
 
     def sample(self) -> None:

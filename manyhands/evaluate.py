@@ -60,11 +60,11 @@ def evaluate_run(options: EvalArguments) -> int:
 def _on_fresh_goals(options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path) -> Results:
     """Simulators as in training, with seeds of their own."""
     episodes = options.episodes or EPISODES
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes))
+    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes, simulators=0, in_turn=False))
     spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
         simulators = min(PARALLEL, episodes)
-        evaluator = build.evaluator(config, spec, task, logs, simulators=simulators, seed_name=f"fresh-{options.seed}")
+        evaluator = build.evaluator(config, spec, logs, tasks=[task], simulators=simulators, seed_name=f"fresh-{options.seed}")
         try:
             parts.append(evaluator.results(weights, told, rng))
         finally:

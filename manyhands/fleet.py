@@ -4,7 +4,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +12,23 @@ from core.errors import SimulatorError
 from core.types import TaskSpec, Weights
 from manyhands import build
 from manyhands.backends import Backend, ComponentDied
+from manyhands.balance import Balance
 from manyhands.config import RunConfig
+from manyhands.counters import Absorbed, Counters
+from manyhands.shortage import Short, short_tasks
 from protocols.evaluator import Evaluation
 from replay.ingest import ring_file
 from replay.memory import sweep
 from replay.ring import Ring
 
+EVALUATOR = "evaluator"
+
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
 
-@dataclass
-class Counters:
-    """What has happened so far in this run, over all its processes."""
-
-    steps: int = 0
-    """env steps collected"""
-    stored: int = 0
-    """transitions acknowledged by replay"""
-    updates: int = 0
-    episodes: int = 0
-    version: int = 0
-    """newest weights version"""
-    acting_version: int = 0
-    """version that acted last"""
-    lost: int = 0
-    """simulators lost and replaced"""
-    restarts: int = 0
-    """actors and evaluators lost and replaced"""
-
-
-@dataclass
-class Absorbed:
-    """What came in since the last ``absorb``."""
-
-    stored: int = 0
-    reports: list[Report] = field(default_factory=list)
-    learner: list[dict[str, float]] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
-
-
 class Fleet:
-    """Names: ``ingest``, ``learner``, ``actor-i``, ``evaluator-k``. At most one call per component is under way.
+    """Names: ``ingest``, ``learner``, ``actor-i``, ``evaluator``. At most one call per component is under way.
 
     Args:
         folder: of the run; worker output goes below ``logs``.
@@ -69,14 +43,13 @@ class Fleet:
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
-        self.began = time.monotonic()
         self.evaluated: Weights | None = None
-        self.busy_s = {"actors": 0.0, "learner": 0.0}
-        self._evaluators: dict[str, int] = {}
-        """name -> task"""
+        self.short: list[Short] = []
+        """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
         settings, strict = config.actors, config.backend == "inline" or config.lockstep
+        self.balance = Balance(settings.actors, strict=strict)
         self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
-        self.steps_per_call = self.vector_steps * settings.simulators
+        self.steps_per_call = self.vector_steps * settings.slots(len(config.tasks))
         round_steps = self.steps_per_call * len(self.actors)
         self.updates_per_call = math.ceil(config.replay.updates_per_step * round_steps) + 1  # one more, so that a backlog melts
 
@@ -99,8 +72,7 @@ class Fleet:
             self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
         for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own
             self._start_actor(name)
-        for task in range(len(config.tasks)):
-            self._start_evaluator(task)
+        self._start_evaluator()
         path = self._ask("ingest", "ring_path")
         self.ring = Ring.attach(path)
         backend.start("learner", build.learner, config, self.spec, path)
@@ -114,16 +86,15 @@ class Fleet:
         ]
         for ticket in begun:
             backend.result(ticket)
+        self.balance.begin()
 
     def _start_actor(self, name: str) -> None:
         index, sink = self.actors.index(name), self.backend.sink("ingest")
         logs = self.folder / "logs"
         self.backend.start(name, build.actor, self.config, self.spec, sink, index, self.incarnations[name], logs)
 
-    def _start_evaluator(self, task: int) -> None:
-        name = f"evaluator-{task}"
-        self.backend.start(name, build.evaluator, self.config, self.spec, task, self.folder / "logs")
-        self._evaluators[name] = task
+    def _start_evaluator(self) -> None:
+        self.backend.start(EVALUATOR, build.evaluator, self.config, self.spec, self.folder / "logs")
 
     def _ask(self, name: str, method: str, *args: Any) -> Any:
         return self.backend.result(self.backend.call(name, method, *args))
@@ -141,8 +112,11 @@ class Fleet:
         return (name for name in self.actors if name not in self.running)
 
     def drawable(self) -> bool:
-        """Whether replay has a transition of every task that can be drawn; losses and a resume withdraw some."""
-        return self.ring is not None and bool((self.ring.state().live > 0).all())
+        """Whether replay has enough of every task for updates; see ``shortage``."""
+        assert self.ring is not None  # started
+        short = short_tasks(self.ring.state().live.tolist(), self.config.replay, self.counters.updates)
+        self.short = short if self.counters.stored >= self.config.replay.min_size else []
+        return not short
 
     def learner_idle(self) -> bool:
         return "learner" not in self.running
@@ -169,15 +143,11 @@ class Fleet:
         if self.config.lockstep:
             self.backend.ready([self.running[name]], wait=True)
 
-    def busy_shares(self) -> dict[str, float]:
-        """Share of the time since the start that the learner, and the actors (inline together, else on average), were at work."""
-        seconds = max(time.monotonic() - self.began, 1e-9)
-        together = 1 if self.config.backend == "inline" else len(self.actors)
-        return {"actors": self.busy_s["actors"] / seconds / together, "learner": self.busy_s["learner"] / seconds}
-
     def publish(self) -> None:
         """New weights for the next call of every actor."""
+        began = time.monotonic()
         self._receive(self._ask("learner", "publish"))
+        self.balance.published(time.monotonic() - began)
 
     def _receive(self, weights: Weights) -> None:
         self.weights, self.shared = weights, self.backend.share(weights)
@@ -186,20 +156,18 @@ class Fleet:
     def evaluate(self) -> None:
         """Begins an evaluation of the newest weights in every task, beside everything else."""
         self.evaluated = self.weights
-        for name in self._evaluators:
-            self.running[name] = self.backend.background(name, "evaluate", self.shared)
+        self.running[EVALUATOR] = self.backend.background(EVALUATOR, "evaluate", self.shared)
 
     def evaluating(self) -> bool:
-        return any(name in self.running for name in self._evaluators)
+        return EVALUATOR in self.running
 
     def absorb(self, *, wait: bool = True) -> Absorbed:
         """Takes in whatever is finished; with ``wait`` at least one call, if any is under way."""
         absorbed = Absorbed()
-        workers = [name for name in self.running if name not in self._evaluators]
-        waiting = [self.running[name] for name in (workers or self.running)]
-        finished = self.backend.ready(waiting, wait=wait) + self.backend.ready(
-            [self.running[name] for name in self.running if name not in workers and workers], wait=False
-        )
+        workers = [ticket for name, ticket in self.running.items() if name != EVALUATOR]
+        finished = self.backend.ready(workers or list(self.running.values()), wait=wait)
+        if workers and self.evaluating():
+            finished = finished + self.backend.ready([self.running[EVALUATOR]], wait=False)
         for ticket in finished:
             name = ticket.component
             self.running.pop(name, None)
@@ -213,7 +181,7 @@ class Fleet:
         if isinstance(result, Report):
             self.counters.steps += result.steps
             self.counters.stored += result.stored
-            self.busy_s["actors"] += result.seconds
+            self.balance.collected(result)
             self.counters.episodes += len(result.episodes)
             self.counters.lost += result.lost
             self.counters.acting_version = result.version
@@ -222,20 +190,20 @@ class Fleet:
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
         else:
-            self.busy_s["learner"] += result.pop("learner/seconds")
+            self.balance.updated(result.pop("learner/seconds", 0.0), result.pop("learner/sample_seconds", 0.0))
             absorbed.learner.append(result)
 
     def _replace(self, death: ComponentDied) -> None:
         """A lost actor is replaced and its open episodes leave the draw, a lost evaluator begins again; another loss ends the run."""
         name = death.name
-        if name not in self.actors and name not in self._evaluators:
+        if name not in self.actors and name != EVALUATOR:
             raise death
         self.counters.restarts += 1
         self.deaths[name] += 1
         if self.deaths[name] > MAX_RESTARTS:
             raise SimulatorError(f"{name} was lost {self.deaths[name]} times; last: {death.reason}", retryable=False)
-        if name in self._evaluators:
-            self._start_evaluator(self._evaluators[name])
+        if name == EVALUATOR:
+            self._start_evaluator()
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
             return
         self.incarnations[name] += 1
@@ -247,7 +215,7 @@ class Fleet:
 
     def settle(self) -> Absorbed:
         """Waits until no actor and no learner call is under way."""
-        return self._absorb_while(lambda: any(name not in self._evaluators for name in self.running))
+        return self._absorb_while(lambda: any(name != EVALUATOR for name in self.running))
 
     def settle_evaluation(self, stopped: Callable[[], bool]) -> Absorbed:
         """Waits until no evaluation is under way, or ``stopped`` says so."""
@@ -256,11 +224,7 @@ class Fleet:
     def _absorb_while(self, going: Callable[[], bool]) -> Absorbed:
         total = Absorbed()
         while going():
-            part = self.absorb()
-            total.stored += part.stored
-            total.reports += part.reports
-            total.learner += part.learner
-            total.evaluations += part.evaluations
+            total.add(self.absorb())
         return total
 
     def state(self, *, exact: bool) -> dict[str, Any]:

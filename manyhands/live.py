@@ -54,6 +54,10 @@ class Snapshot(NamedTuple):
     """when the run ends early, in words"""
     evaluation: str = ""
     """the latest evaluation, in words"""
+    advice: str = ""
+    """what would make it faster"""
+    waiting: str = ""
+    """for which tasks' data updates wait, in words"""
 
 
 class History:
@@ -194,6 +198,7 @@ def panel(snapshot: Snapshot, history: History, elapsed_s: float, width: int, un
     grid.add_row("replay", Text.assemble(f"{_percent(snapshot.replay_fill)} full, {snapshot.replay_rows:,} rows{dot}{lag}{dot}", restarts))
     grid.add_row("evaluation", Text(snapshot.evaluation or "none yet"))
     grid.add_row("target", Text(snapshot.target or "-"))
+    grid.add_row("advice", Text(snapshot.waiting or snapshot.advice or "-"))
     title = Text.assemble((snapshot.run, "bold"), dot, snapshot.task)
     title.truncate(max(8, width - 20), overflow="ellipsis")
     elapsed = f"{_duration(elapsed_s)} elapsed"
@@ -214,6 +219,7 @@ def line(snapshot: Snapshot) -> str:
         f"replay {_percent(s.replay_fill)}",
         f"lag {_number(s.policy_lag)}",
         f"bound by {s.bound_by}",
+        *([s.waiting] if s.waiting else []),
         f"ETA {_duration(s.eta_s)}",
         *([f"restarts {s.restarts}"] if s.restarts else []),
         *([f"evaluation: {s.evaluation}"] if s.evaluation else []),

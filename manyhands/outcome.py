@@ -1,13 +1,14 @@
 """The table that every evaluation ends with: one line per task, both kinds of success, their intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE
 from rich.table import Table
 
-from protocols.rows import Results
+from protocols.rows import Results, Row
 
 SHOWN = ("reward", "reward_version", "success_rule", "horizon", "goals", "goal_visible", "actions")
 """settings that the title tells, where a simulator has them"""
@@ -16,11 +17,11 @@ LEGEND = "any: success at some step; last: at the last step; 95 %: interval over
 
 def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Table:
     """Rows of one phase: of an adaptive method, ``results.adapted()`` or ``results.zero_shot()``."""
-    told = results.settings[results.tasks[0]]
+    told = results.settings.get(results.tasks[0], {})
     shown = ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
     caption = "\n".join([LEGEND, *notes])
     table = Table(
-        title=f"{title}\n{shown}",
+        title=f"{title}\n{shown}" if shown else title,
         caption=caption,
         title_justify="left",
         caption_justify="left",
@@ -41,6 +42,18 @@ def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Ta
         any_, last = (float(np.mean(list(results.means(name).values()))) for name in ("success_any", "success_last"))
         table.add_row("mean over tasks", str(len(results.rows)), f"{any_:.1%}", "", f"{last:.1%}")
     return table
+
+
+def of_run(tasks: Mapping[str, Mapping[str, Sequence[Any]]]) -> Results:
+    """The tasks of a run's ``result.json`` as results, for the table; what that file does not tell is left at its default."""
+    rows = [
+        Row(name, variation, 0, -1, bool(any_), bool(last), first, 0, returned)
+        for name, told in tasks.items()
+        for variation, (any_, last, first, returned) in enumerate(
+            zip(told["success_any"], told["success_last"], told["first_success"], told["return"], strict=True)
+        )
+    ]
+    return Results(tuple(rows), {})
 
 
 def together(parts: Sequence[Results]) -> Results:

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from manyhands.balance import ADVICE, bound_by
 from manyhands.config import RunConfig
-from manyhands.fleet import Absorbed, Counters, Fleet
+from manyhands.counters import Absorbed, Counters
+from manyhands.fleet import Fleet
 from manyhands.live import LiveView, Snapshot
+from manyhands.result import task_names
+from manyhands.shortage import in_words
 
 RECENT_EPISODES = 40
 RATE_WINDOW_S = 10.0
+BALANCE_EVERY_S = 0.25
+"""what a run is bound by is not reckoned more often for the view"""
 
 
 class Progress:
@@ -22,8 +28,12 @@ class Progress:
     def __init__(self, config: RunConfig, run_id: str) -> None:
         self.config, self.run_id = config, run_id
         self.episodes: deque[tuple[float, bool, bool]] = deque(maxlen=RECENT_EPISODES)
+        self.of_tasks: list[deque[tuple[float, bool]]] = [deque(maxlen=RECENT_EPISODES) for _ in config.tasks]
+        """(K,) of each task's latest episodes: return, success at some step"""
+        self.names = task_names(config.tasks)
         self.marks: deque[tuple[float, int, int]] = deque()
-        self.evaluation, self.bound_by = "", "warm-up"
+        self.evaluation, self.bound_by, self.advice, self.waiting = "", "warm-up", "", ""
+        self._balanced = -BALANCE_EVERY_S
         self.elapsed_before, self.begun = 0.0, time.monotonic()
         self.view: LiveView | None = None
 
@@ -42,17 +52,22 @@ class Progress:
     def count(self, absorbed: Absorbed, counters: Counters) -> None:
         """Takes in finished episodes and the time."""
         for report in absorbed.reports:
-            self.episodes.extend((e.episode_return, e.success_any, e.success_last) for e in report.episodes)
+            for e in report.episodes:
+                self.episodes.append((e.episode_return, e.success_any, e.success_last))
+                self.of_tasks[e.task].append((e.episode_return, e.success_any))
         now = time.monotonic()
         self.marks.append((now, counters.steps, counters.updates))
         while now - self.marks[0][0] > RATE_WINDOW_S and len(self.marks) > 2:
             self.marks.popleft()
 
-    def evaluated(self, success_any: float, success_last: float, episodes: int, steps: int) -> None:
-        self.evaluation = f"any {success_any:.0%}, last {success_last:.0%} of {episodes} episodes, at {steps:,} steps"
+    def evaluated(self, found: Mapping[str, Any]) -> None:
+        """Takes in an evaluation, as ``result.Outcomes`` has it."""
+        worst = f" (worst task {found['success_any_min']:.0%})" if len(self.config.tasks) > 1 else ""
+        shares = f"any {found['success_any']:.0%}{worst}, last {found['success_last']:.0%}"
+        self.evaluation = f"{shares} of {found['episodes']} episodes, at {found['steps']:,} steps"
 
     def waiting_for_compiler(self, fleet: Fleet) -> None:
-        self.bound_by = "compiling"
+        self.bound_by, self.advice, self._balanced = "compiling", "", time.monotonic()
         self.show(fleet)
 
     def rates(self) -> tuple[float, float]:
@@ -76,8 +91,10 @@ class Progress:
             "lag/versions": float(counters.version - counters.acting_version),
             "replay/ratio": counters.updates / max(counters.stored - self.config.replay.min_size, 1),
             "replay/fill": self.fill(counters),
+            "replay/short_tasks": float(len(fleet.short)),
             "time/elapsed_s": self.elapsed_s,
-        } | {f"time/{side}_busy": share for side, share in fleet.busy_shares().items()}
+            **fleet.balance.shares().metrics(),
+        }
         if self.episodes:
             returns, any_, last = zip(*self.episodes, strict=True)
             row |= {
@@ -85,6 +102,15 @@ class Progress:
                 "actor/success_any": float(np.mean(any_)),
                 "actor/success_last": float(np.mean(last)),
             }
+        return row | self._task_rows()
+
+    def _task_rows(self) -> dict[str, float]:
+        """Of each of several tasks, what its latest training episodes came to."""
+        row: dict[str, float] = {}
+        for name, episodes in zip(self.names, self.of_tasks, strict=True):
+            if episodes and len(self.names) > 1:
+                returns, any_ = zip(*episodes, strict=True)
+                row |= {f"actor/{name}/return": float(np.mean(returns)), f"actor/{name}/success_any": float(np.mean(any_))}
         return row
 
     def fill(self, counters: Counters) -> float:
@@ -95,10 +121,18 @@ class Progress:
         if self.view is None:
             return
         counters, config = fleet.counters, self.config
-        if counters.updates:
-            shares = fleet.busy_shares()
-            self.bound_by = "learner" if shares["learner"] >= shares["actors"] else "simulator"
+        if time.monotonic() - self._balanced >= BALANCE_EVERY_S:
+            self._balance(fleet)
         self.view.update(self._snapshot(counters, config))
+
+    def _balance(self, fleet: Fleet) -> None:
+        self._balanced = time.monotonic()
+        self.waiting = in_words(fleet.short, self.names)
+        if self.waiting:
+            self.bound_by, self.advice = "data", ""
+        elif fleet.counters.updates:
+            self.bound_by = bound_by(fleet.balance.shares(), fleet.balance.strict)
+            self.advice = ADVICE[self.bound_by]
 
     def _snapshot(self, counters: Counters, config: RunConfig) -> Snapshot:
         steps_per_s, updates_per_s = self.rates()
@@ -119,6 +153,8 @@ class Progress:
             replay_rows=counters.stored,
             policy_lag=counters.version - counters.acting_version,
             bound_by=self.bound_by,
+            advice=self.advice,
+            waiting=self.waiting,
             restarts=counters.lost + counters.restarts,
             eta_s=(config.total_steps - counters.steps) / steps_per_s if steps_per_s else None,
             target=f"stops at {target:.0%} success of {config.evaluation.episodes} evaluation episodes" if target else "",

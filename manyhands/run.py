@@ -7,8 +7,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from core.checkpoint import Checkpoints
 from core.clocks import Every, EverySeconds
 from core.limiter import SamplesPerInsert
@@ -17,9 +15,11 @@ from core.treefile import snapshot
 from core.types import TaskSpec
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
-from manyhands.fleet import Absorbed, Fleet
+from manyhands.counters import Absorbed
+from manyhands.fleet import Fleet
 from manyhands.progress import Progress
 from manyhands.registry import Registry
+from manyhands.result import Outcomes
 from protocols.evaluator import Evaluation
 from replay.segments import collect_garbage
 
@@ -48,8 +48,7 @@ class Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
         self.averages = Averages()
         self.progress = Progress(config, run_id)
-        self.best: dict[str, Any] | None = None
-        self.success: list[Evaluation] = []
+        self.outcomes = Outcomes(config.tasks)
         self.stop_signal = 0
         self.reason = ""
         self._evaluated_version = -1
@@ -70,7 +69,8 @@ class Run:
         parts, driver = loaded.components, loaded.components["driver"]
         self.limiter.load_state_dict(driver["limiter"])
         self.clocks.evaluate.load_state_dict(driver["evaluate"])
-        self.best, self._evaluated_version = driver["best"], driver["evaluated"]
+        self.outcomes.load_state_dict(driver)
+        self._evaluated_version = driver["evaluated"]
         self.progress.load_state_dict(driver["progress"])
         self.fleet.start(parts, loaded.meta["replay"])
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
@@ -80,9 +80,9 @@ class Run:
 
     def describe(self) -> str:
         """One line on how this run works."""
-        settings = self.config.actors
+        settings, K = self.config.actors, len(self.config.tasks)
         return (
-            f"{settings.actors} actors x {settings.simulators} simulators in {settings.actors * settings.processes} processes; "
+            f"{settings.actors} actors x {settings.slots(K)} simulators in {settings.actors * settings.workers(K)} processes; "
             f"{self.fleet.describe_learner()}"
         )
 
@@ -110,7 +110,7 @@ class Run:
         target = self.config.evaluation.target_success
         if self.stop_signal:
             self.reason = "stopped"
-        elif target and self.best and self.best["success_any"] >= target:
+        elif target and self.outcomes.reached >= target:
             self.reason = "target"
         elif self.fleet.counters.steps >= self.config.total_steps:
             self.reason = "steps"
@@ -145,32 +145,15 @@ class Run:
         self.registry.update(self.id, steps=steps, updates=self.fleet.counters.updates)
 
     def _evaluated(self, evaluation: Evaluation) -> None:
-        """Collects the tasks' evaluations of one version; a full set may be the best so far."""
-        same = [e for e in self.success if e.version == evaluation.version]  # a set that lost its evaluator stays incomplete
-        self.success = [*same, evaluation]
-        if len(self.success) < len(self.config.tasks):
-            return
-        done, self.success = self.success, []
-        any_, last = (float(min(getattr(e, name).mean() for e in done)) for name in ("success_any", "success_last"))
-        mean_return = float(np.mean([e.episode_return.mean() for e in done]))
-        steps = self.fleet.counters.steps
-        self.metrics.log(
-            steps, {"eval/success_any": any_, "eval/success_last": last, "eval/return": mean_return, "eval/version": done[0].version}
-        )
+        """Takes in an evaluation of all tasks; it may be the best so far."""
+        weights, counters = self.fleet.evaluated, self.fleet.counters
+        assert weights is not None  # what was evaluated
+        self.metrics.log(counters.steps, self.outcomes.take(evaluation, weights, counters.steps, counters.updates))
         self._evaluated_version = evaluation.version
-        self.registry.update(self.id, success_any=any_, success_last=last)
-        self.progress.evaluated(any_, last, sum(len(e.success_any) for e in done), steps)
-        if self.best is None or (any_, last) >= (self.best["success_any"], self.best["success_last"]):
-            weights = self.fleet.evaluated
-            assert weights is not None  # what was evaluated
-            self.best = {
-                "version": weights.version,
-                "params": weights.params,
-                "steps": steps,
-                "success_any": any_,
-                "success_last": last,
-                "episodes": sum(len(e.success_any) for e in done),
-            }
+        last = self.outcomes.last
+        assert last is not None  # taken just now
+        self.registry.update(self.id, success_any=last["success_any"], success_last=last["success_last"])
+        self.progress.evaluated(last)
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
@@ -191,7 +174,7 @@ class Run:
             "evaluate": self.clocks.evaluate.state_dict(),
             "evaluating": self.fleet.evaluating(),
             "evaluated": self._evaluated_version,
-            "best": self.best,
+            **self.outcomes.state_dict(),
             "progress": self.progress.state_dict(),
         }
         self._writing = self._writer.submit(self._write, self.fleet.counters.steps, snapshot(parts))
@@ -219,15 +202,22 @@ class Run:
         return writing is None or writing.result()
 
     def finish(self) -> None:
-        """The last evaluation, the last row and the last checkpoint."""
+        """The last evaluation, the last row, the result and the last checkpoint."""
         self._absorb_rest(self.fleet.settle())
+        self.fleet.balance.end()
         if self.reason == "steps" and self._evaluated_version != self.fleet.weights.version:
             self.save()  # the evaluation may take long, or fail
             self._evaluate_last()
         self.write_row()
         self.save(wait=True)
+        self._write_result()
         status = "stopped" if self.reason == "stopped" else "finished"
         self.registry.update(self.id, status=status, reason=self.reason)
+
+    def _write_result(self) -> None:
+        config, counters = self.config, self.fleet.counters
+        facts = {"run": self.id, "seed": config.seed, "preset": config.preset, "steps": counters.steps, "updates": counters.updates}
+        self.outcomes.write(self.folder, {**facts, "elapsed_s": self.progress.elapsed_s, "reason": self.reason})
 
     def _evaluate_last(self) -> None:
         """The result of the run: its last policy, unless someone asks to stop meanwhile."""

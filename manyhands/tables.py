@@ -2,14 +2,18 @@
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from core.checkpoint import Checkpoints
 from core.metrics import read_metrics
-from manyhands import presets
+from manyhands import presets, result
+from manyhands.balance import Shares, sentence
+from manyhands.outcome import of_run, outcome_table
 from manyhands.registry import Registry
 
 
@@ -53,25 +57,46 @@ def print_run(name: str, root: Path) -> None:
     for key, value in facts.items():
         table.add_row(key, value)
     console.print(table)
-    _print_evaluations(console, row.path)
-    config = row.path / "config.json"
-    if config.exists():
-        console.print(_settings(json.loads(config.read_text())))
+    path = row.path / "metrics.jsonl"
+    rows = read_metrics(path) if path.exists() else []
+    _print_evaluations(console, rows)
+    _print_tasks(console, row.path)
+    path = row.path / "config.json"
+    config = json.loads(path.read_text()) if path.exists() else None
+    if config is not None:
+        console.print(_settings(config))
+        _print_bound(console, rows, config)
     verb = {"running": "show", "finished": "eval"}.get(row.status, "resume")
     console.print(f"next: manyhands {verb} {row.id}")
 
 
-def _print_evaluations(console: Console, folder: Path) -> None:
-    path = folder / "metrics.jsonl"
-    rows = [r for r in read_metrics(path) if "eval/success_any" in r] if path.exists() else []
+def _print_evaluations(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    rows = [r for r in rows if "eval/success_any" in r]
     if not rows:
         return
     table = Table(title="evaluations", title_justify="left")
-    for column in ("env steps", "success any", "last", "return"):
+    for column in ("env steps", "success any", "worst task", "last", "return"):
         table.add_column(column)
     for r in rows[-12:]:
-        table.add_row(f"{r['step']:,}", _share(r["eval/success_any"]), _share(r["eval/success_last"]), f"{r['eval/return']:.0f}")
+        shares = (_share(r.get(f"eval/{name}")) for name in ("success_any", "success_any_min", "success_last"))
+        table.add_row(f"{r['step']:,}", *shares, f"{r['eval/return']:.0f}")
     console.print(table)
+
+
+def _print_tasks(console: Console, folder: Path) -> None:
+    """Task by task, where there are several: the last evaluation of a run that has ended."""
+    found = result.read(folder)
+    if found is not None and len(found["tasks"]) > 1:
+        title = f"last evaluation, at {found['evaluated_at_step']:,} steps, weights version {found['version']}"
+        console.print(outcome_table(title, of_run(found["tasks"])))
+
+
+def _print_bound(console: Console, rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> None:
+    """What the run is bound by, from its last row that tells."""
+    told = [shares for shares in map(Shares.read, rows) if shares is not None]
+    if told:
+        strict = config.get("backend") == "inline" or bool(config.get("lockstep"))
+        console.print(f"{sentence(told[-1], strict)}", soft_wrap=True)
 
 
 def _settings(config: dict) -> Table:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.contracts import Algorithm, SteppedSimulators
 from core.errors import ConfigError
 from core.types import TaskSpec, Weights
-from protocols.plan import Plan, from_zero
+from protocols.plan import Plan
 from protocols.players import AlgorithmPlayer, Player
 from protocols.rows import Results
 from protocols.tally import Tally
@@ -89,12 +89,10 @@ def task_specs(simulators: SteppedSimulators) -> Sequence[TaskSpec]:
     return getattr(simulators, "specs", None) or [simulators.spec] * simulators.size
 
 
-class Evaluation(NamedTuple):
-    """E episodes of one task under one policy: what training reads."""
+class TaskOutcome(NamedTuple):
+    """The episodes of one task."""
 
     task: str
-    version: int
-    """weights version"""
     success_any: NDArray
     """(E,) bool, the criterion held at some step"""
     success_last: NDArray
@@ -103,23 +101,39 @@ class Evaluation(NamedTuple):
     """(E,) float"""
     first_success: NDArray
     """(E,) int, env steps until the first success; -1: never"""
-    lost: int
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation of one version of the weights found."""
+
+    version: int
+    """weights version"""
+    tasks: tuple[TaskOutcome, ...]
+    """(K,) in the order of the run's tasks"""
+    lost: int = 0
     """episodes that a lost simulator cost; they are repeated, not counted"""
 
 
 class PolicyEvaluator:
-    """The component that evaluates one task of a run: always the same episodes, variations 0, 1, 2 ... of every simulator.
+    """The component that evaluates a policy in all tasks of a run: always the same episodes, those of its plan.
 
     Args:
-        simulators: N of one task, owned and closed by this object.
+        simulators: N, owned and closed by this object.
+        plan: for them.
+        tasks: (N,) the algorithm's index of each simulator's task; by default all are of task 0.
         seeds: of the N simulators, for the rows.
     """
 
     def __init__(
-        self, algorithm: Algorithm, simulators: SteppedSimulators, episodes: int, task: int = 0, seeds: Sequence[int] | None = None
+        self,
+        algorithm: Algorithm,
+        simulators: SteppedSimulators,
+        plan: Plan,
+        tasks: Sequence[int] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
-        self.algorithm, self.tasks = algorithm, np.full(simulators.size, task)
-        self.evaluator = Evaluator(simulators, from_zero(simulators.size, episodes), seeds)
+        self.algorithm, self.tasks = algorithm, np.zeros(simulators.size, np.int64) if tasks is None else np.asarray(tasks, np.int64)
+        self.evaluator = Evaluator(simulators, plan, seeds)
 
     def results(
         self, weights: Weights, settings: Mapping[str, Any] = MappingProxyType({}), rng: np.random.Generator | None = None
@@ -133,15 +147,20 @@ class PolicyEvaluator:
     def evaluate(self, weights: Weights) -> Evaluation:
         """All episodes, whole, without exploration."""
         results = self.results(weights)
-        return Evaluation(
-            results.tasks[0],
-            weights.version,
-            success_any=results.column("success_any"),
-            success_last=results.column("success_last"),
-            episode_return=results.column("episode_return"),
-            first_success=results.column("first_success"),
-            lost=results.lost,
-        )
+        of_rows = np.repeat(self.tasks, self.evaluator.plan.episodes)  # rows are by slot; a run may have one name twice
+        outcomes = []
+        for task in dict.fromkeys(self.tasks.tolist()):
+            mine = [row for row, index in zip(results.rows, of_rows, strict=True) if index == task]
+            outcomes.append(
+                TaskOutcome(
+                    mine[0].task,
+                    success_any=np.array([row.success_any for row in mine]),
+                    success_last=np.array([row.success_last for row in mine]),
+                    episode_return=np.array([row.episode_return for row in mine]),
+                    first_success=np.array([row.first_success for row in mine]),
+                )
+            )
+        return Evaluation(weights.version, tuple(outcomes), results.lost)
 
     def close(self) -> None:
         self.evaluator.close()

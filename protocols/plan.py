@@ -1,7 +1,7 @@
 """What an evaluation will play: for every simulator a range of variations, each of which counts exactly once. The evaluator's order."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +49,27 @@ def from_zero(size: int, episodes: int) -> Plan:
     return Plan(np.zeros(size, np.int64), shares(episodes, size))
 
 
-def per_goal(tasks: Sequence[str], goals: int | Mapping[str, int], *, evaluation: int = 1, adaptation: int = 0) -> Plan:
+def each_from_zero(tasks: Sequence[Hashable], episodes: int) -> Plan:
+    """``from_zero`` for each of several tasks: ``episodes`` of every one, spread over its simulators.
+
+    Args:
+        tasks: (N,) the task of each simulator: a name or an index.
+    """
+    quota = np.zeros(len(tasks), np.int64)
+    for task in dict.fromkeys(tasks):
+        slots = [i for i, other in enumerate(tasks) if other == task]
+        quota[slots] = shares(episodes, len(slots))
+    return Plan(np.zeros(len(tasks), np.int64), quota)
+
+
+def per_goal(tasks: Sequence[Hashable], goals: int | Mapping[Any, int], *, evaluation: int = 1, adaptation: int = 0) -> Plan:
     """Every goal of every task, ``adaptation + evaluation`` episodes each, spread over the task's simulators.
 
     It presumes that the simulators of a task share their goals and are told to play them in turn, each for as many consecutive
     variations as a goal has episodes: variation v plays goal v // (adaptation + evaluation). A trial is never split.
 
     Args:
-        tasks: (N,) the task of each simulator.
+        tasks: (N,) the task of each simulator: a name or an index.
         goals: number of goals, of all tasks or by task.
     """
     first, episodes = np.zeros((2, len(tasks)), np.int64)

@@ -28,6 +28,7 @@ NOW = Snapshot(
     eta_s=3725,
     target="ends at success 95%",
     evaluation="success 60% (20 episodes)",
+    advice="a smaller network",
 )
 EMPTY = Snapshot("r", "t", 0, None)
 WORST = Snapshot(
@@ -48,6 +49,9 @@ WORST = Snapshot(
     99,
     1e9,
     "y" * 200,
+    "e" * 200,
+    "a" * 200,
+    "w" * 200,
 )
 
 
@@ -78,7 +82,7 @@ def test_the_table_says_it_all():
     for part in (
         "reach-sac-s0-3f2a", "metaworld:reach-v3", "60,000 / 120,000", "50%", "ETA 1:02:05", "1,234 steps/s", "812 updates/s",
         "bound by learner", "any 62%  last 48%", "1,234.5", "59,000 updates", "50% full, 60,000 rows", "policy lag 1.5", "restarts 1",
-        "success 60% (20 episodes)", "ends at success 95%", "0:01:01 elapsed", "▁", "█",
+        "success 60% (20 episodes)", "ends at success 95%", "a smaller network", "0:01:01 elapsed", "▁", "█",
     ):  # fmt: skip
         assert part in text
 
@@ -88,7 +92,7 @@ def test_the_table_says_it_all():
 @pytest.mark.parametrize("unicode", [True, False])
 def test_always_the_same_size(snapshot, width, unicode):
     lines = drawn(snapshot, width, unicode)
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert {len(text) for text in lines} == {width}
 
 
@@ -109,7 +113,7 @@ def test_redraws_in_place_and_leaves_the_last_table():
     assert 3 <= text.count("╭") < 10  # fewer drawings than calls
     last = re.split(r"\x1b\[2K", text)[-1]
     assert "7,777 / 120,000" in last
-    assert last.count("\n") == 9
+    assert last.count("\n") == 10
     assert text.endswith("\x1b[?25h")  # the cursor is back
 
 
@@ -137,6 +141,13 @@ def test_dumb_terminals_get_lines(monkeypatch):
     live.update(NOW)
     live.close()
     assert out.getvalue().count("\n") == 1
+
+
+def test_waiting_for_data_is_told_in_place_of_advice():
+    waiting = NOW._replace(bound_by="data", waiting="waiting for data of pick-place-v3 (12 of 400)")
+    assert waiting.waiting in "\n".join(drawn(waiting))
+    assert NOW.advice not in "\n".join(drawn(waiting))
+    assert f"bound by data | {waiting.waiting} | ETA" in line(waiting)
 
 
 def test_the_line_of_an_unknown_state():

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConfigError, SimulatorError
 from protocols.evaluator import Evaluator, PolicyEvaluator
-from protocols.plan import Plan, from_zero, per_goal
+from protocols.plan import Plan, each_from_zero, from_zero, per_goal
 from protocols.players import FunctionPlayer
 from simulators.pool import SimulatorPool
 from tests.protocols.fakes import ACTS, WEIGHTS, Fake
@@ -60,14 +60,15 @@ class Learner:
 def test_quick_successes_do_not_fill_the_quota(good):
     """Taking the first 60 episodes to end would report 0.17 to 0.75 far too high; the truth is good / 20."""
     fake = Fake([[100] if i < good else [NEVER] for i in range(20)])
-    result = PolicyEvaluator(ACTS, fake, 60).evaluate(WEIGHTS)
-    assert len(result.success_any) == 60
-    assert result.success_any.mean() == pytest.approx(good / 20)
-    assert (result.version, result.task) == (7, "fake")
+    result = PolicyEvaluator(ACTS, fake, from_zero(20, 60)).evaluate(WEIGHTS)
+    (only,) = result.tasks
+    assert len(only.success_any) == 60
+    assert only.success_any.mean() == pytest.approx(good / 20)
+    assert (result.version, only.task) == (7, "fake")
 
 
 def test_first_success_return_and_last():
-    result = PolicyEvaluator(ACTS, Fake([[3], [NEVER]], horizon=10), 4).evaluate(WEIGHTS)
+    (result,) = PolicyEvaluator(ACTS, Fake([[3], [NEVER]], horizon=10), from_zero(2, 4)).evaluate(WEIGHTS).tasks
     assert result.first_success.tolist() == [3, 3, -1, -1]
     assert result.episode_return.tolist() == [3, 3, 10, 10]
     assert result.success_last.tolist() == result.success_any.tolist() == [True, True, False, False]
@@ -75,14 +76,15 @@ def test_first_success_return_and_last():
 
 def test_any_and_last_success_differ_where_success_does_not_stop():
     """Success holds from step 3 to 5, and from 8 to the end at 10."""
-    result = PolicyEvaluator(ACTS, Fake([[3], [8]], horizon=10, stops=False), 2).evaluate(WEIGHTS)
+    (result,) = PolicyEvaluator(ACTS, Fake([[3], [8]], horizon=10, stops=False), from_zero(2, 2)).evaluate(WEIGHTS).tasks
     assert (result.success_any.tolist(), result.success_last.tolist()) == ([True, True], [False, True])
     assert result.first_success.tolist() == [3, 8]
 
 
 def test_uneven_quota_and_more_simulators_than_episodes():
-    assert len(PolicyEvaluator(ACTS, Fake([[2]] * 3, horizon=5), 7).evaluate(WEIGHTS).success_any) == 7
-    assert len(PolicyEvaluator(ACTS, Fake([[2]] * 9, horizon=5), 4).evaluate(WEIGHTS).success_any) == 4
+    for simulators, episodes in ((3, 7), (9, 4)):
+        made = PolicyEvaluator(ACTS, Fake([[2]] * simulators, horizon=5), from_zero(simulators, episodes))
+        assert len(made.evaluate(WEIGHTS).tasks[0].success_any) == episodes
 
 
 def test_actions_are_deterministic_unless_sampling_is_asked_for():
@@ -92,7 +94,7 @@ def test_actions_are_deterministic_unless_sampling_is_asked_for():
         seen.append(noise)
         return np.zeros((len(obs), 1), np.float32), carry, {}
 
-    evaluator = PolicyEvaluator(SimpleNamespace(act=act), Fake([[2]], horizon=5), 1)
+    evaluator = PolicyEvaluator(SimpleNamespace(act=act), Fake([[2]], horizon=5), from_zero(1, 1))
     assert evaluator.results(WEIGHTS).settings["fake"]["actions"] == "deterministic"
     assert seen == [None, None]
     told = evaluator.results(WEIGHTS, {"seed": 3}, np.random.default_rng(1)).settings["fake"]
@@ -101,10 +103,39 @@ def test_actions_are_deterministic_unless_sampling_is_asked_for():
 
 
 def test_every_evaluation_meets_the_same_episodes():
-    evaluator = PolicyEvaluator(ACTS, Fake([[1, 2, 3, NEVER]], horizon=5), 3)
-    assert [evaluator.evaluate(WEIGHTS).first_success.tolist() for _ in range(2)] == [[1, 2, 3]] * 2
+    evaluator = PolicyEvaluator(ACTS, Fake([[1, 2, 3, NEVER]], horizon=5), from_zero(1, 3))
+    assert [evaluator.evaluate(WEIGHTS).tasks[0].first_success.tolist() for _ in range(2)] == [[1, 2, 3]] * 2
     evaluator.close()
     assert evaluator.evaluator.simulators.closed
+
+
+def test_many_tasks_are_one_evaluation_each_with_its_own_index_and_quota():
+    """Two tasks may have one name; the policy is told the index of each simulator's task."""
+    told = []
+
+    def act(params, carry, obs, noise, tasks):
+        told.append(tasks.tolist())
+        return np.zeros((len(obs), 1), np.float32), carry, {}
+
+    slots = [0, 0, 1, 2]
+    fake = Fake([[1, 2], [3, 4], [NEVER, NEVER], [2, NEVER]], horizon=5, tasks=["a", "a", "b", "a"])
+    evaluator = PolicyEvaluator(SimpleNamespace(act=act), fake, each_from_zero(slots, 3), slots)
+    a, b, again = evaluator.evaluate(WEIGHTS).tasks
+    assert (a.task, b.task, again.task) == ("a", "b", "a")
+    assert a.first_success.tolist() == [1, 2, 3]
+    assert b.first_success.tolist() == [NEVER] * 3
+    assert again.first_success.tolist() == [2, NEVER, 2]
+    assert told
+    assert all(seen == slots for seen in told)
+
+
+@pytest.mark.parametrize("simulators", [1, 2, 3, 5])
+def test_goals_in_turn_are_each_played_once_however_many_simulators_there_are(simulators):
+    """The fakes tell by the time of success which variation was played."""
+    slots = [task for task in range(2) for _ in range(simulators)]
+    fake = Fake([[1, 2, 3, 4, 5]] * len(slots), horizon=9)
+    result = PolicyEvaluator(ACTS, fake, per_goal(slots, 5), slots).evaluate(WEIGHTS)
+    assert [outcome.first_success.tolist() for outcome in result.tasks] == [[1, 2, 3, 4, 5]] * 2
 
 
 # ---- quota ----------------------------------------------------------------------------------------------------------------
@@ -117,6 +148,7 @@ def test_a_plan_is_even_whole_and_keeps_trials_together():
     adaptive = per_goal(tasks, {"a": 7, "b": 2}, evaluation=1, adaptation=2)
     assert (adaptive.first.tolist(), adaptive.episodes.tolist(), adaptive.trial) == ([0, 0, 9, 15], [9, 6, 6, 6], 3)
     assert from_zero(3, 7).episodes.tolist() == [3, 2, 2]
+    assert each_from_zero([4, 4, 2], 3).episodes.tolist() == [2, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_counting_across_kill_9_of_simulator_actor_and_ingest_and_then_resume(tm
 
     def kill_others(run):
         kill(run, "ingest")
-        kill(run, "evaluator-0")
+        kill(run, "evaluator")
 
     folder = run_through(config, tmp_path, (500, kill_simulator), (1000, kill_actor), (1500, kill_others), (2000, check_draws))
     assert capfd.readouterr() == ("", ""), "deaths are counted and logged, not shouted"
@@ -157,7 +157,7 @@ def test_a_killed_cluster_then_a_polite_stop(tmp_path):
     assert not Path(temporary.pop()).exists()
     assert not ring_file(run).exists()
     logs = {path.name for path in (tmp_path / run / "logs").glob("*.log")}
-    assert logs == {"ingest.log", "learner.log", "actor-0.log", "actor-1.log", "evaluator-0.log"}
+    assert logs == {"ingest.log", "learner.log", "actor-0.log", "actor-1.log", "evaluator.log"}
 
 
 @pytest.fixture

@@ -1,0 +1,42 @@
+"""What the fleet counts, and what comes in from its components between two looks of the loop."""
+
+from dataclasses import dataclass, field
+
+from actors.worker import Report
+from protocols.evaluator import Evaluation
+
+
+@dataclass
+class Counters:
+    """What has happened so far in this run, over all its processes."""
+
+    steps: int = 0
+    """env steps collected"""
+    stored: int = 0
+    """transitions acknowledged by replay"""
+    updates: int = 0
+    episodes: int = 0
+    version: int = 0
+    """newest weights version"""
+    acting_version: int = 0
+    """version that acted last"""
+    lost: int = 0
+    """simulators lost and replaced"""
+    restarts: int = 0
+    """actors and evaluators lost and replaced"""
+
+
+@dataclass
+class Absorbed:
+    """What came in since the last ``absorb``."""
+
+    stored: int = 0
+    reports: list[Report] = field(default_factory=list)
+    learner: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+    def add(self, more: "Absorbed") -> None:
+        self.stored += more.stored
+        self.reports += more.reports
+        self.learner += more.learner
+        self.evaluations += more.evaluations

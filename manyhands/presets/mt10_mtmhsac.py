@@ -1,0 +1,8 @@
+"""MTMH-SAC on MT10, Meta-World v3: 50 goals per task, reward v2, 500 steps; a GPU's work."""
+
+from manyhands.config import RunConfig
+from manyhands.presets._multi_task_sac import multi_task_sac
+
+
+def preset() -> RunConfig:
+    return multi_task_sac("mt10-mtmhsac", "mt10", "v3", multi_head=True, total_steps=20_000_000)
