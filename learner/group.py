@@ -81,7 +81,7 @@ def mean_over(group: Group) -> Reduce:
         means: dict[str, Tensor] = {}
         for dtype in dict.fromkeys(t.dtype for t in tensors.values()):
             own = {k: t for k, t in tensors.items() if t.dtype == dtype}
-            flat = mean_over_ranks(torch.cat([t.reshape(-1) for t in own.values()]), name)
+            flat = torch.ops.manyhands.mean_over_ranks(torch.cat([t.reshape(-1) for t in own.values()]), name)
             parts = flat.split([t.numel() for t in own.values()])
             means |= {k: part.view(t.shape) for (k, t), part in zip(own.items(), parts, strict=True)}
         return {k: means[k] for k in tensors}
@@ -89,19 +89,24 @@ def mean_over(group: Group) -> Reduce:
     return reduce
 
 
-@torch.library.custom_op("manyhands::mean_over_ranks", mutates_args=())
-def mean_over_ranks(flat: Tensor, group: str) -> Tensor:
+# Not ``torch.library.custom_op``: its first call imports the whole compiler, also into a learner that never compiles.
+_OP = "manyhands::mean_over_ranks"
+torch.library.define(_OP, "(Tensor flat, str group) -> Tensor")
+
+
+@torch.library.impl(_OP, ("cpu", "cuda"))
+def _mean(flat: Tensor, group: str) -> Tensor:
     return _GROUPS[group].mean(flat)
 
 
-@mean_over_ranks.register_fake
+@torch.library.register_fake(_OP)
 def _like(flat: Tensor, group: str) -> Tensor:
     return torch.empty_like(flat)
 
 
-@mean_over_ranks.register_vmap
+@torch.library.register_vmap(_OP)
 def _stacked(info: Any, in_dims: Any, flat: Tensor, group: str) -> tuple[Tensor, Any]:
-    return mean_over_ranks(flat, group), in_dims[0]
+    return torch.ops.manyhands.mean_over_ranks(flat, group), in_dims[0]
 
 
 def _free_name() -> str:

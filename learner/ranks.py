@@ -60,7 +60,7 @@ def check(ranks: int, batch_size: int, device: str = "auto", seeds: int = 1) -> 
         raise ConfigError(f"algo.batch_size is {batch_size}, learner.ranks {ranks}; it must be a multiple: {near}")
     here, first = torch.cuda.device_count(), _device(device, 0).index or 0
     if _device(device, 0).type == "cuda" and first + ranks > here:
-        raise ConfigError(f"learner.ranks is {ranks}, one GPU each from cuda:{first} on; this machine has {here}. Fix: fewer, or device cpu")
+        raise ConfigError(f"learner.ranks is {ranks}, one GPU each from cuda:{first} on; this machine has {here}. Fix: fewer, or the cpu")
 
 
 def part(settings: Any, algo: Any, rank: int) -> tuple[Any, Any]:
@@ -256,7 +256,9 @@ class _Child:
             good, value = self.line.recv()
         except (EOFError, ConnectionResetError):
             how = _how(self.process.wait(CLOSE_S))
-            raise RankDied(f"rank {self.rank} of the learner died ({how}); fix: manyhands resume goes on from the last checkpoint") from None
+            raise RankDied(
+                f"rank {self.rank} of the learner died ({how}); fix: manyhands resume goes on from the last checkpoint"
+            ) from None
         if not good:
             raise value
         return value

@@ -75,10 +75,8 @@ def whole_noise(algorithm, state, rng):
 
 
 def shared(leaf: torch.Tensor, part: slice) -> torch.Tensor:
-    """(S, K * B, A) -> (S, K * B / R, A); what is not per transition is each rank's as it is."""
-    if leaf.dim() == 3 and leaf.shape[1] == K * B:
-        return leaf.unflatten(1, (K, B))[:, :, part].flatten(1, 2).contiguous()
-    return leaf
+    """(S, K, B, A) -> (S, K, B / R, A); what is not per transition is each rank's as it is."""
+    return leaf[:, :, part].contiguous() if leaf.shape[1:3] == (K, B) else leaf
 
 
 def main(store: str, rank: str, ranks: str, mode: str, device: str, out: str) -> None:

@@ -57,7 +57,7 @@ def test_two_halves_of_a_batch_are_the_whole(tmp_path, mode):
     command = [sys.executable, "-m", "tests.learner.ranked", str(tmp_path / "store")]
     outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
     running = [subprocess.Popen([*command, str(rank), "2", mode, "cpu", str(out)]) for rank, out in enumerate(outs)]
-    assert [process.wait(60) for process in running] == [0, 0]
+    assert [process.wait(100) for process in running] == [0, 0]
     state, metrics = updated(B, slice(0, B))
     first, second = (torch.load(out) for out in outs)
     for (name, whole), (_, half), (_, other) in zip(named_leaves(state), first["state"], second["state"], strict=True):
@@ -158,7 +158,8 @@ def _fails_in_a_child(ring, rank, reduce, updates):
 
 def test_ranks_die_with_their_parent(ring):
     code = (
-        "import psutil, sys, time; from functools import partial; from learner.ranks import RankedLearner; from tests.learner.ranked import make\n"
+        "import psutil, time; from functools import partial; from learner.ranks import RankedLearner\n"
+        "from tests.learner.ranked import make\n"
         f"two = RankedLearner(partial(make, {str(ring.path)!r}, 'eager', 2), 2, 'cpu')\n"
         "print(*[child.pid for child in psutil.Process().children()], flush=True); time.sleep(60)"
     )
