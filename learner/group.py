@@ -19,6 +19,8 @@ from torch import Tensor
 
 from core.contracts import Reduce
 
+c10d: Any = dist
+"""its classes are not exported by name"""
 _GROUPS: dict[str, "Group"] = {}
 """name -> the open groups of this process: what a graph holds of one is its name"""
 
@@ -35,7 +37,7 @@ class Group:
         self.rank, self.ranks, self.device = rank, ranks, device
         self._updating = 0
         """the thread that does updates, or 0"""
-        files, patience = dist.FileStore(str(store), ranks), timedelta(seconds=timeout_s)
+        files, patience = c10d.FileStore(str(store), ranks), timedelta(seconds=timeout_s)
         files.set_timeout(patience)
         self._group: Any = _nccl(files, rank, ranks, patience) if device.type == "cuda" else _gloo(files, rank, ranks, patience)
         self.name = _free_name()
@@ -94,7 +96,7 @@ _OP = "manyhands::mean_over_ranks"
 torch.library.define(_OP, "(Tensor flat, str group) -> Tensor")
 
 
-@torch.library.impl(_OP, ("cpu", "cuda"))
+@torch.library.impl(_OP, ("cpu", "cuda"))  # type: ignore[misc]
 def _mean(flat: Tensor, group: str) -> Tensor:
     return _GROUPS[group].mean(flat)
 
@@ -114,16 +116,16 @@ def _free_name() -> str:
     return next(name for i in itertools.count() if (name := f"ranks-{i}") not in _GROUPS)
 
 
-def _gloo(store: dist.Store, rank: int, ranks: int, patience: timedelta) -> Any:
-    kind: Any = dist.ProcessGroupGloo
+def _gloo(store: Any, rank: int, ranks: int, patience: timedelta) -> Any:
+    kind = c10d.ProcessGroupGloo
     options = kind._Options()
     options._devices, options._timeout = [kind.create_device(hostname="127.0.0.1")], patience
     return kind(store, rank, ranks, options)
 
 
-def _nccl(store: dist.Store, rank: int, ranks: int, patience: timedelta) -> Any:
+def _nccl(store: Any, rank: int, ranks: int, patience: timedelta) -> Any:
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")  # all ranks are on this machine
-    kind: Any = dist.ProcessGroupNCCL  # type: ignore[attr-defined] - a CPU build of torch has none
+    kind = c10d.ProcessGroupNCCL  # a CPU build of torch has none
     options = kind.Options()
     options._timeout = patience
     return kind(store, rank, ranks, options)
