@@ -14,6 +14,7 @@ from core.types import TaskSpec, Weights
 from manyhands import build
 from manyhands.backends import Backend, ComponentDied
 from manyhands.config import RunConfig
+from manyhands.stack import learner_factory
 from protocols.evaluator import Evaluation
 from replay.ingest import ring_file
 from replay.memory import sweep
@@ -103,7 +104,7 @@ class Fleet:
             self._start_evaluator(task)
         path = self._ask("ingest", "ring_path")
         self.ring = Ring.attach(path)
-        backend.start("learner", build.learner, config, self.spec, path)
+        backend.start("learner", learner_factory(), config, self.spec, path)
         if saved:
             self._ask("learner", "load_state_dict", saved["learner"])
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
