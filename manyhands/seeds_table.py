@@ -80,7 +80,9 @@ def _bound_by(latest: Mapping[str, Any], row: Run) -> str:
         return "-"
     if not row.updates:
         return "warm-up"
-    learner, actors = (latest.get(f"time/{side}_busy") or 0.0 for side in ("learner", "actors"))
+    learner, actors = (latest.get(f"time/{side}_busy") for side in ("learner", "actors"))
+    if learner is None or actors is None:
+        return "-"
     return "learner" if learner >= actors else "simulator"
 
 
