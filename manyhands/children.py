@@ -108,7 +108,7 @@ def describe_end(row: Row, code: int, target: float) -> str:
             return "reached the target" if target else "done"
         return f"did not reach the target of {target:.0%}"
     if row.status == "stopped":
-        return f"stopped and saved after {row.steps:,} env steps"
+        return f"stopped: {row.reason}" if row.reason != "stopped" else f"stopped and saved after {row.steps:,} env steps"
     if code > 128 and code != _INTERRUPTED:
         number = code - 128
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)

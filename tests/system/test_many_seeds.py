@@ -10,6 +10,7 @@ import pytest
 from core.metrics import read_metrics
 from manyhands import config as configs
 from manyhands.registry import Registry
+from manyhands.session import train_seeds
 from tests.system.tiny import (
     PATIENCE_S,
     ROOT,
@@ -97,6 +98,13 @@ def test_each_seed_is_the_run_it_would_be_alone(tmp_path, many, alone, stack):
         assert f"seed {seed}: done. next: manyhands eval {row.id} --runs {tmp_path / 'runs'}\n" in out
         assert f"run {row.id} in" in (row.path / "logs/output.log").read_text()
         check_same_as_alone(alone[seed], row)
+
+
+def test_one_after_the_other_in_this_process(tmp_path, capsys):
+    assert train_seeds(tiny(total_steps=40), [0, 1], tmp_path / "runs") == 0
+    assert {seed: (row.status, row.pid) for seed, row in rows(tmp_path).items()} == dict.fromkeys((0, 1), ("finished", os.getpid()))
+    out = capsys.readouterr().out
+    assert "no summary of the seeds: seed 0: no result" in out or "2 seeds, their last evaluation" in out
 
 
 def test_seeds_wait_for_their_turn_and_have_cores_of_their_own(tmp_path, many):
