@@ -52,7 +52,9 @@ class Gone(NamedTuple):
 class Learner(Protocol):
     """What of ``learner.worker.LearnerWorker`` a stack uses; ``seed`` is a number from 0 to S - 1."""
 
-    def update(self, counts: Sequence[int]) -> Sequence[dict[str, float]]: ...
+    def update(self, counts: Sequence[int]) -> Sequence[dict[str, float]] | dict[str, float]:
+        """The metrics of each; of one seed alone, they may come without the list."""
+        ...
 
     def publish(self, seed: int) -> "Weights": ...
 
@@ -187,7 +189,8 @@ class Stack:
         assert self.learner is not None
         asked, self.asked = self.asked, {}
         try:
-            metrics: Sequence[Any] = self.learner.update([asked.get(seed, 0) for seed in self.place])
+            told = self.learner.update([asked.get(seed, 0) for seed in self.place])
+            metrics: Sequence[Any] = [told] if isinstance(told, Mapping) else told
         except ManyhandsError as error:
             metrics = [error] * len(self.place)
         for seed in asked:
