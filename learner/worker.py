@@ -46,6 +46,8 @@ class Config:
     """on CUDA: updates that one graph makes; what is left over goes one by one"""
     metrics_every: int = 100
     """on CUDA: updates between two looks at the losses, each of which waits for the GPU; the CPU tells them after every call"""
+    ranks: int = 1
+    """processes that share every batch, on CUDA a GPU for each; algo.batch_size must be a multiple"""
     memory_fraction: float = 1.0
     """on CUDA: the share of the GPU's memory that this learner may take"""
 

@@ -13,10 +13,13 @@ import tyro
 
 from core.errors import ConfigError
 from manyhands import presets
+from manyhands.placement import Placement, devices_of, place
 
 if TYPE_CHECKING:
     from manyhands.config import RunConfig
 
+AT_ONCE = "seeds at the same time, each in a process of its own; 0: as many as there are cores; 1: one after the other, in this process"
+STACK = "seeds that share one learner process, at most; 0: each has its own; auto: all of a GPU share one, on a CPU each has its own"
 T = TypeVar("T")
 R = TypeVar("R", bound="ShowArguments")
 PLAIN = (
@@ -130,11 +133,15 @@ class TrainArguments:
 
     config: "RunConfig"
     seeds: str
+    at_once: int
+    stack: str
+    devices: str
+    per_device: int
     dry_run: bool
     runs: Path
 
     def __init__(self, parsed: Any) -> None:
-        self.config, self.seeds, self.dry_run, self.runs = parsed.config, parsed.seeds, parsed.dry_run, parsed.runs
+        vars(self).update({name: getattr(parsed, name) for name in TrainArguments.__annotations__})
 
     def seed_list(self) -> list[int]:
         """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> the seed of the settings."""
@@ -146,7 +153,39 @@ class TrainArguments:
             if not match or (match[2] and int(match[2]) < int(match[1])):
                 raise ConfigError(f"--seeds is {self.seeds!r}; write 0-4, or 0,3,7")
             seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+        if len(set(seeds)) < len(seeds):
+            raise ConfigError(f"--seeds is {self.seeds!r}; write each seed once")
         return seeds
+
+    def placement(self) -> Placement | None:
+        """Where each seed goes; None: in this process, one after the other.
+
+        Raises:
+            ConfigError: options that cannot be, or do not go together.
+        """
+        stack = self._stack()
+        for option, value, least in (("at-once", self.at_once, 0), ("per-device", self.per_device, 1)):
+            if value < least:
+                raise ConfigError(f"--{option} is {value}. Allowed: {least} and up")
+        seeds = self.seed_list()
+        if len(seeds) == 1:
+            given = {"--at-once": self.at_once > 1, "--stack": (stack or 0) > 1, "--devices": self.devices not in ("auto", "cpu")}
+            for option in [option for option, there in given.items() if there]:
+                raise ConfigError(f"{option} is for several seeds, --seeds 0-4; here is one, whose device is --learner.device")
+            return None
+        import torch
+
+        devices = devices_of(self.devices, self.config.learner.device, torch.cuda.device_count())
+        placed = place(seeds, devices, sorted(os.sched_getaffinity(0)), stack, self.per_device, self.at_once)
+        in_turn = self.at_once == 1 or (not self.at_once and placed.at_once == 1)
+        return None if in_turn and devices == ["cpu"] else placed._replace(chosen=self.devices != "auto")
+
+    def _stack(self) -> int | None:
+        if self.stack == "auto":
+            return None
+        if not self.stack.isdecimal():
+            raise ConfigError(f"--stack is {self.stack!r}; write auto, or how many seeds one learner may have: 3")
+        return int(self.stack)
 
 
 def parse_train(args: Sequence[str]) -> TrainArguments:
@@ -159,7 +198,11 @@ def parse_train(args: Sequence[str]) -> TrainArguments:
         "Train",
         [
             ("config", Annotated[type(config), tyro.conf.arg(name="")], config),
-            ("seeds", str, ""),
+            ("seeds", Annotated[str, tyro.conf.arg(help="several runs: 0-4, or 0,3,7")], ""),
+            ("at_once", Annotated[int, tyro.conf.arg(help=AT_ONCE)], 0),
+            ("stack", Annotated[str, tyro.conf.arg(help=STACK)], "auto"),
+            ("devices", Annotated[str, tyro.conf.arg(help="of the seeds' learners: auto, cpu, or GPUs: 0,1,3")], "auto"),
+            ("per_device", Annotated[int, tyro.conf.arg(help="learner processes at the same time on one GPU")], 1),
             ("dry_run", bool, False),
             ("runs", Path, runs_root()),
         ],
@@ -168,7 +211,7 @@ def parse_train(args: Sequence[str]) -> TrainArguments:
     kind.__doc__ = presets.summary(args[0])
     parsed = TrainArguments(parse(kind, args[1:], f"train {args[0]}"))
     parsed.config = replace(parsed.config).check()
-    parsed.seed_list()
+    parsed.placement()
     return parsed
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import algos
 from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.worker import ActorWorker
-from core.contracts import Algorithm, ChunkSink
+from core.contracts import Algorithm, ChunkSink, Reduce, alone
 from core.rows import row_dtype
 from core.seeding import SeedTree
 from core.types import TaskSpec
+from learner.ranks import RankedLearner, part
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
@@ -63,13 +65,31 @@ def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
     )
 
 
-def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker:
+def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RankedLearner:
     """Attaches to the ring read-only and begins to compile."""
-    made, tree = algorithm(config, spec), seeds(config).child("learner")
-    source = Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
-    worker = LearnerWorker(made, [source], [tree], config.learner)
+    ranks = config.learner.ranks
+    if ranks == 1:
+        worker = learner_rank(config, spec, ring, 0, alone, 0)
+    else:
+        worker = RankedLearner(partial(learner_rank, config, spec, ring), ranks, config.learner.device)
     worker.compile()
     return worker
+
+
+def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce: Reduce, updates: int) -> LearnerWorker:
+    """One of the processes of a learner. All begin with the same networks; each draws its own share of every batch.
+
+    Args:
+        updates: done when this rank's streams of random numbers begin.
+    """
+    settings = config.learner
+    if settings.ranks > 1:
+        settings, algo = part(settings, config.algo, rank)
+        config = replace(config, algo=algo)
+    made, tree = algorithm(config, spec), seeds(config).child("learner")
+    drawn = tree.child("rank", rank).child("updates", updates) if rank else tree
+    source = Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, drawn.child("sampler").integer())
+    return LearnerWorker(made, [source], [drawn], settings, reduce)
 
 
 def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:

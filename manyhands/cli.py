@@ -11,6 +11,7 @@ usage: manyhands COMMAND [...]
   presets                ready-made experiments
   train PRESET           train; --help lists every setting, --dry-run what it would cost
       [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
+      [--at-once 2] [--stack 5] [--devices 0,1]   how several seeds share the machine
   resume RUN             go on from the newest checkpoint, whatever ended the run
   eval RUN [--protocol mt10]
                          evaluation on fresh goals, or on those of a protocol
@@ -94,13 +95,16 @@ def _train(args: list[str]) -> int:
 
     options = parse_train(args)
     if options.dry_run:
-        from manyhands.estimate import print_estimate
+        from manyhands.session import dry_run
 
-        print_estimate(options.config, options.runs)
+        dry_run(options.config, options.seed_list(), options.placement(), options.runs)
         return 0
-    from manyhands.session import train_seeds
+    from manyhands.session import train_placed, train_seeds
 
-    return train_seeds(options.config, options.seed_list(), options.runs)
+    placement = options.placement()
+    if placement is None:
+        return train_seeds(options.config, options.seed_list(), options.runs)
+    return train_placed(options.config, placement, options.runs)
 
 
 def _resume(args: list[str]) -> int:

@@ -18,6 +18,7 @@ import simulators
 from actors.worker import Config as ActorConfig
 from core.errors import ConfigError, unknown
 from core.limiter import SamplesPerInsert
+from learner import ranks
 from learner.step import MODES
 from learner.worker import Config as LearnerConfig
 
@@ -130,6 +131,11 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     @property
+    def strict(self) -> bool:
+        """Whether collecting and updating take turns, so that the run can go on bit by bit."""
+        return self.backend == "inline" or self.lockstep
+
+    @property
     def simulator_options(self) -> dict[str, Any]:
         return dataclasses.asdict(self.simulator)  # type: ignore[call-overload]
 
@@ -164,6 +170,7 @@ class RunConfig:
             raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
         _check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
+        ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), self.learner.device)
         if self.replay.min_size > self.replay.capacity * len(self.tasks):
             raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
         return self

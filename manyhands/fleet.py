@@ -16,6 +16,7 @@ from manyhands.balance import Balance
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed, Counters
 from manyhands.shortage import Short, short_tasks
+from manyhands.stack import learner_factory
 from protocols.evaluator import Evaluation
 from replay.ingest import ring_file
 from replay.memory import sweep
@@ -46,7 +47,7 @@ class Fleet:
         self.evaluated: Weights | None = None
         self.short: list[Short] = []
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
-        settings, strict = config.actors, config.backend == "inline" or config.lockstep
+        settings, strict = config.actors, config.strict
         self.balance = Balance(settings.actors, strict=strict)
         self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
         self.steps_per_call = self.vector_steps * settings.slots(len(config.tasks))
@@ -75,7 +76,7 @@ class Fleet:
         self._start_evaluator()
         path = self._ask("ingest", "ring_path")
         self.ring = Ring.attach(path)
-        backend.start("learner", build.learner, config, self.spec, path)
+        backend.start("learner", learner_factory(), config, self.spec, path)
         if saved:
             self._ask("learner", "load_state_dict", saved["learner"])
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.

@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, registry: Registry, run_id: str, folder: Path) -> None:
         self.config, self.registry, self.id, self.folder = config, registry, run_id, folder
-        self.exact = config.backend == "inline" or config.lockstep
+        self.exact = config.strict
         self.fleet = Fleet(config, spec, backend, run_id, folder)
         replay = config.replay
         self.limiter = SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)

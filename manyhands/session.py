@@ -1,9 +1,10 @@
 """Train and resume: from settings to a finished run, with what a person sees on the way."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -12,8 +13,10 @@ from manyhands import config as configs
 from manyhands.arguments import runs_root
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
+from manyhands.placement import Placement
 from manyhands.registry import Registry
 from manyhands.registry import Run as Row
+from manyhands.seeds_table import print_summary
 
 if TYPE_CHECKING:
     from core.types import TaskSpec
@@ -21,36 +24,117 @@ if TYPE_CHECKING:
 
 
 def train_seeds(config: RunConfig, seeds: list[int], root: Path) -> int:
-    """One run per seed, one after the other. Returns the worst exit code."""
+    """One run per seed, one after the other, and what they came to together. Returns the worst exit code."""
     console = Console()
-    codes = []
+    codes, folders = [], {}
     for seed in seeds:
-        codes.append(train(replace(config, seed=seed), root, console))
+        spec = check(own := replace(config, seed=seed), root, console)
+        row = enter(own, root)
+        folders[seed] = row.path
+        codes.append(_go(own, spec, Registry(root), row, console, resume=False))
         if codes[-1] == 130:
             break
+    if len(seeds) > 1:
+        print_summary(console, folders, [seed for seed in seeds if seed not in folders])
     return max(codes)
 
 
-def train(config: RunConfig, root: Path, console: Console) -> int:
-    """A new run."""
+def train_placed(config: RunConfig, placement: Placement, root: Path) -> int:
+    """One run per seed, several at once, each in a process of its own. Returns the worst exit code."""
+    from manyhands.seeds import Seeds
+
+    console = Console()
+    check(config, root, console, placement.at_once)
+    crew = Seeds(config, placement, root)
+    code = crew.go(console)
+    print_summary(console, crew.folders(), crew.not_begun())
+    return code
+
+
+def dry_run(config: RunConfig, seeds: list[int], placement: Placement | None, root: Path) -> None:
+    """What it would cost: of one seed, measured, and how several would share the machine."""
+    from manyhands.estimate import print_estimate
+
+    console = Console()
+    if placement is not None:
+        check(config, root, console, placement.at_once)
+    print_estimate(config, root)
+    if placement is not None:
+        console.print(f"that is one seed with all cores; of {len(seeds)}, up to {placement.at_once} at once:", highlight=False)
+        console.print("\n".join(f"  {line}" for line in placement.describe()), soft_wrap=True, highlight=False)
+    elif len(seeds) > 1:
+        console.print(f"that is one seed of {len(seeds)}, one after the other", highlight=False)
+
+
+def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> "TaskSpec":
+    """What can be known to be wrong of a run, or of so many at once, before any of it begins.
+
+    Raises:
+        ConfigError: tasks that do not go together, replay that does not fit.
+    """
     prepare(root)
     from manyhands import build
-    from replay.memory import check_fits, required_bytes
+    from replay.memory import required_bytes
     from replay.windows import rows_read
 
-    console.print(f"[dim]asking the simulator of {config.tasks[0]} ...[/dim]")
+    others = f" and {len(config.tasks) - 1} more tasks" if len(config.tasks) > 1 else ""
+    console.print(f"[dim]asking the simulator of {config.tasks[0]}{others} ...[/dim]")
     spec = build.task_spec(config)
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
     sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
-    check_fits(required_bytes(*sizes))
+    check_rings(required_bytes(*sizes), at_once)
+    return spec
+
+
+def check_rings(one: int, at_once: int) -> None:
+    """Raises ConfigError where the replays of so many runs, ``one`` byte count each, do not fit into memory together."""
+    from replay.memory import check_fits
+
+    check_fits(one)
+    fit, reason = at_once, ""
+    while fit > 1:
+        try:
+            check_fits(one * fit)
+            break
+        except ConfigError as error:
+            fit, reason = fit - 1, reason or str(error).partition("; fix: ")[0]
+    if fit < at_once:
+        raise ConfigError(
+            f"more seeds at once than memory: for {at_once} of them {reason}; fix: --at-once {fit}, or a smaller replay capacity"
+        )
+
+
+def enter(config: RunConfig, root: Path) -> Row:
+    """A new run: its row and its folder with the settings."""
     registry = Registry(root)
     try:
         run_id = registry.create(config.preset, config.seed)
     except OSError as error:
         raise ConfigError(f"the folder of the runs cannot be used: {error}. Name another by --runs or MANYHANDS_RUNS") from None
-    folder = registry.get(run_id).path
-    configs.save(config, folder / "config.json")
-    return _go(config, spec, registry, registry.get(run_id), console, resume=False)
+    row = registry.get(run_id)
+    configs.save(config, row.path / "config.json")
+    return row
+
+
+def begin(name: str, root: Path, learner: Mapping[str, Any]) -> int:
+    """A run that another process has entered, from its start to its end in this one.
+
+    Args:
+        learner: settings of the learner that hold for this process only.
+    """
+    registry = Registry(root)
+    row = registry.claim(name, force=True)
+    try:
+        config = configs.load(row.path / "config.json")
+        prepare(root)
+        from manyhands import build
+        from manyhands.stack_learner import with_settings
+
+        spec = build.task_spec(config)
+    except ManyhandsError as error:
+        registry.update(row.id, status="failed", reason=str(error))
+        raise
+    return _go(replace(config, learner=with_settings(config.learner, learner)), spec, registry, row, Console(), resume=False)
 
 
 def resume(name: str, root: Path, step: int | None, *, force: bool = False) -> int:
@@ -115,7 +199,7 @@ def _go(
         registry.update(row.id, status="failed", reason=str(error))
         if isinstance(error, CheckpointError) or not _has_checkpoint(row):
             raise
-        raise ManyhandsError(f"{error}. What was saved is intact; go on with: manyhands resume {_command(registry, row.id)}") from error
+        raise ManyhandsError(f"{error}. What was saved is intact; go on with: manyhands resume {command(registry, row.id)}") from error
 
 
 def _has_checkpoint(row: Row) -> bool:
@@ -124,7 +208,7 @@ def _has_checkpoint(row: Row) -> bool:
     return bool(Checkpoints(row.path / "checkpoints").steps())
 
 
-def _command(registry: Registry, run: str) -> str:
+def command(registry: Registry, run: str) -> str:
     """A run as the next command has to name it."""
     return run if registry.root == runs_root() else f"{run} --runs {registry.root}"
 
@@ -135,7 +219,7 @@ def _conclude(run: "Run", console: Console) -> int:
     from manyhands.outcome import of_run, outcome_table
 
     steps, took = run.fleet.counters.steps, f"{run.fleet.counters.steps:,} env steps, {run.progress.elapsed_s:.0f} s of training"
-    target, best, name = run.config.evaluation.target_success, run.outcomes.best, _command(run.registry, run.id)
+    target, best, name = run.config.evaluation.target_success, run.outcomes.best, command(run.registry, run.id)
     if run.reason == "stopped":
         console.print(f"stopped and saved after {took}.\nnext: manyhands resume {name}", soft_wrap=True)
         return 130

@@ -1,0 +1,41 @@
+"""The process of one seed among several: bound to its cores and to its parent's life before torch is loaded, then an ordinary run."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """The order comes as JSON on stdin. Returns the exit code of the run."""
+    order: dict[str, Any] = json.load(sys.stdin)
+    end_with_parent(order["parent"])
+    os.sched_setaffinity(0, order["cores"])
+    os.environ.update(order["env"])
+    from core.errors import ManyhandsError
+    from manyhands.session import begin
+
+    try:
+        return begin(order["run"], Path(order["root"]), order["learner"])
+    except ManyhandsError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def end_with_parent(parent: int) -> None:
+    """The kernel sends SIGTERM when the parent dies, however: the run then stops and saves."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

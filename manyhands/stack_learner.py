@@ -1,0 +1,38 @@
+"""Makes the learner of a stack, from what its runs told: one sampler per seed over that run's ring, read-only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError
+from learner.worker import LearnerWorker
+from manyhands import build
+from replay.ring import Ring
+from replay.sampler import Sampler
+
+if TYPE_CHECKING:
+    from manyhands.stack import Join
+
+
+def make(joined: "Sequence[Join]", settings: Mapping[str, Any]) -> LearnerWorker:
+    """The learner of all these seeds; begins to compile.
+
+    Args:
+        settings: of this process, in place of the runs' own: device and memory.
+
+    Raises:
+        ConfigError: the runs differ in more than their seed.
+    """
+    first = joined[0]
+    for other in joined[1:]:
+        if replace(other.config, seed=first.config.seed) != first.config or other.spec != first.spec:
+            raise ConfigError(
+                f"the runs of seeds {first.seed} and {other.seed} differ in more than their seed; one learner needs equal ones"
+            )
+    made = build.algorithm(first.config, first.spec)
+    trees = [build.seeds(join.config).child("learner") for join in joined]
+    tasks = range(len(first.config.tasks))
+    sources = [Sampler(Ring.attach(j.ring), tasks, made.plan, t.child("sampler").integer()) for j, t in zip(joined, trees, strict=True)]
+    learner = LearnerWorker(made, sources, trees, replace(first.config.learner, **settings))
+    learner.compile()
+    return learner
