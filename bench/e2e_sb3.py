@@ -42,7 +42,8 @@ class Simulated(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         step = self.simulator.step(action)
         self.success |= step.success
-        return step.obs["obs"], step.reward * self.reward_scale, step.terminated, step.truncated, {"is_success": self.success}
+        info = {"is_success": self.success, "success_last": step.success}
+        return step.obs["obs"], step.reward * self.reward_scale, step.terminated, step.truncated, info
 
 
 def vector(kind: str, task: str, seeds: list[int], options: dict[str, Any], reward_scale: float, evaluation: bool) -> VecEnv:
@@ -69,7 +70,7 @@ class Model(SAC):
 
 
 class Watch(BaseCallback):
-    """Evaluates when the env steps of ``every_steps`` are there; ends the run when all episodes succeed, or after a probe."""
+    """Evaluates when the env steps of ``every_steps`` are there; ends the run at the target (0: never), or after a probe."""
 
     def __init__(self, settings: dict[str, Any], evaluation: VecEnv, tell: Any) -> None:
         super().__init__()
@@ -83,20 +84,24 @@ class Watch(BaseCallback):
         if self.num_timesteps < self.next:
             return True
         self.next = (self.num_timesteps // self.every + 1) * self.every
-        return self.evaluate() < self.target
+        share = self.evaluate()
+        return not self.target or share < self.target
 
     def evaluate(self) -> float:
         """Share of the episodes with a success at some step. Returns 0 after a probe, which ends it."""
         successes: list[bool] = []
+        lasts: list[bool] = []
 
         def count(local: dict[str, Any], _: dict[str, Any]) -> None:
             if local["done"]:
                 successes.append(local["info"]["is_success"])
+                lasts.append(local["info"]["success_last"])
 
         began, n = time.time(), self.evaluation.num_envs
-        evaluate_policy(self.model, self.evaluation, n_eval_episodes=n, deterministic=True, callback=count, warn=False)
+        mean_return, _ = evaluate_policy(self.model, self.evaluation, n_eval_episodes=n, deterministic=True, callback=count, warn=False)
         share, updates = float(np.mean(successes)), self.model._n_updates
-        self.tell("evaluation", steps=self.num_timesteps, updates=updates, success=share, episodes=len(successes), began=began)
+        more = {"success_last": float(np.mean(lasts)), "return": float(mean_return)}
+        self.tell("evaluation", steps=self.num_timesteps, updates=updates, success=share, episodes=len(successes), began=began, **more)
         return 0.0 if self.probe_end else share
 
 
@@ -143,7 +148,7 @@ def main() -> None:
 
     model, watch = make(settings, tell)
     tell("ready")
-    model.learn(NO_END, callback=watch, log_interval=None)
+    model.learn(settings.get("total_steps", NO_END), callback=watch, log_interval=None)
     tell("end", steps=model.num_timesteps, updates=model._n_updates)
     model.env.close()
     watch.evaluation.close()
