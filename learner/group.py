@@ -106,7 +106,7 @@ def _like(flat: Tensor, group: str) -> Tensor:
     return torch.empty_like(flat)
 
 
-@torch.library.register_vmap(_OP)
+@torch.library.register_vmap(_OP)  # type: ignore[misc]
 def _stacked(info: Any, in_dims: Any, flat: Tensor, group: str) -> tuple[Tensor, Any]:
     return torch.ops.manyhands.mean_over_ranks(flat, group), in_dims[0]
 

@@ -77,8 +77,9 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     from replay.memory import required_bytes
     from replay.windows import rows_read
 
-    others = f" and {len(config.tasks) - 1} more tasks" if len(config.tasks) > 1 else ""
-    console.print(f"[dim]asking the simulator of {config.tasks[0]}{others} ...[/dim]")
+    first, *others = config.tasks
+    more = f" and {len(others)} more tasks" if others else ""
+    console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
     spec = build.task_spec(config)
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
     sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
@@ -128,13 +129,12 @@ def begin(name: str, root: Path, learner: Mapping[str, Any]) -> int:
         config = configs.load(row.path / "config.json")
         prepare(root)
         from manyhands import build
-        from manyhands.stack_learner import with_settings
 
         spec = build.task_spec(config)
     except ManyhandsError as error:
         registry.update(row.id, status="failed", reason=str(error))
         raise
-    return _go(replace(config, learner=with_settings(config.learner, learner)), spec, registry, row, Console(), resume=False)
+    return _go(replace(config, learner=replace(config.learner, **learner)), spec, registry, row, Console(), resume=False)
 
 
 def resume(name: str, root: Path, step: int | None, *, force: bool = False) -> int:

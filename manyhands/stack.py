@@ -52,7 +52,7 @@ class Gone(NamedTuple):
 class Learner(Protocol):
     """What of ``learner.worker.LearnerWorker`` a stack uses; ``seed`` is a number from 0 to S - 1."""
 
-    def update(self, counts: Sequence[int]) -> Sequence[dict[str, float]] | dict[str, float]:
+    def update(self, count: Sequence[int], /) -> Sequence[dict[str, float]] | dict[str, float]:
         """The metrics of each; of one seed alone, they may come without the list."""
         ...
 

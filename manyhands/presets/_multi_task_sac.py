@@ -46,7 +46,9 @@ def small(preset: str, suite: str, *, multi_head: bool, total_steps: int) -> Run
     full = multi_task_sac(preset, suite, "v3", multi_head=multi_head, total_steps=total_steps)
     K = len(full.tasks)
     rates = {"policy_lr": 1e-3, "critic_lr": 1e-3, "alpha_lr": 1e-3, "tau": 0.01, "initial_alpha": 0.2}
-    algo = SacConfig(hidden=(256, 256), batch_size=32, multi_head=multi_head, gamma=0.95, n_step=3, normalize_obs=True, **rates)
+    algo = SacConfig(
+        **{"hidden": (256, 256), "gamma": 0.9, "n_step": 3, "normalize_obs": True, **rates, "batch_size": 32, "multi_head": multi_head}
+    )
     return replace(
         full,
         algo=algo,

@@ -88,8 +88,8 @@ def test_a_damaged_result_is_told(tmp_path):
 def test_the_lines_of_several_runs(tmp_path):
     registry = Registry(tmp_path)
     runs = {seed: registry.get(registry.create("tiny", seed)) for seed in (0, 1)}
-    metrics = Metrics(runs[0].path, tensorboard=False)
-    metrics.log(50, {"actor/steps_per_s": 123.4, "time/learner_busy": 0.2, "time/actors_busy": 0.7})
+    metrics, rest = Metrics(runs[0].path, tensorboard=False), [f"time/{name}_share" for name in ("policy", "replay", "publish")]
+    metrics.log(50, {"actor/steps_per_s": 123.4, "time/learner_share": 0.2, "time/simulator_share": 0.7, **dict.fromkeys(rest, 0.0)})
     metrics.log(50, {"eval/success_any": 0.5})
     metrics.close()
     registry.update(runs[0].id, steps=50, updates=7, success_any=0.5)
