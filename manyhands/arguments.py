@@ -70,6 +70,8 @@ class ResumeArguments(ShowArguments):
 
     step: int | None = None
     """which checkpoint; the newest by default"""
+    device: str = ""
+    """where to learn from now on: auto, cpu, cuda, cuda:N; as the run was told by default"""
     force: bool = False
     """also if the run looks as if it were running on another machine"""
 

@@ -114,7 +114,7 @@ def _resume(args: list[str]) -> int:
     options = parse_run(ResumeArguments, args, "resume")
     from manyhands.session import resume
 
-    return resume(options.run, options.runs, options.step, force=options.force)
+    return resume(options.run, options.runs, options.step, device=options.device, force=options.force)
 
 
 def _eval(args: list[str]) -> int:

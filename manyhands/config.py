@@ -170,7 +170,7 @@ class RunConfig:
             raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
         _check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
-        ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), self.learner.device)
+        ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), "cpu")
         if self.replay.min_size > self.replay.capacity * len(self.tasks):
             raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
         return self

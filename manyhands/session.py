@@ -70,9 +70,10 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     """What can be known to be wrong of a run, or of so many at once, before any of it begins.
 
     Raises:
-        ConfigError: tasks that do not go together, replay that does not fit.
+        ConfigError: a GPU that is not here, tasks that do not go together, replay that does not fit.
     """
     prepare(root)
+    check_device(config)
     from manyhands import build
     from replay.memory import required_bytes
     from replay.windows import rows_read
@@ -85,6 +86,15 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
     check_rings(required_bytes(*sizes), at_once)
     return spec
+
+
+def check_device(config: RunConfig) -> None:
+    """Raises ConfigError where this machine has not the GPUs that the learner asks for; elsewhere the same settings may be right."""
+    from learner import ranks
+    from learner.device import choose
+
+    choose(config.learner.device)
+    ranks.check(config.learner.ranks, getattr(config.algo, "batch_size", 0), config.learner.device)
 
 
 def check_rings(one: int, at_once: int) -> None:
@@ -137,13 +147,15 @@ def begin(name: str, root: Path, learner: Mapping[str, Any]) -> int:
     return _go(replace(config, learner=replace(config.learner, **learner)), spec, registry, row, Console(), resume=False)
 
 
-def resume(name: str, root: Path, step: int | None, *, force: bool = False) -> int:
-    """Goes on with a run from its newest checkpoint, or the one of ``step``."""
+def resume(name: str, root: Path, step: int | None, *, device: str = "", force: bool = False) -> int:
+    """Goes on with a run from its newest checkpoint, or the one of ``step``; on another device than its settings say, if one is given."""
     console = Console()
     registry = Registry(root)
     row = registry.get(name)
     config = configs.load(row.path / "config.json")
+    config = replace(config, learner=replace(config.learner, device=device or config.learner.device))
     prepare(root)
+    check_device(config)
     from core.checkpoint import Checkpoints
     from manyhands import build
 
