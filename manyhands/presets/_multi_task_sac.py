@@ -22,7 +22,7 @@ SIMULATORS = 10
 def multi_task_sac(preset: str, suite: str, setting: str, *, multi_head: bool, total_steps: int) -> RunConfig:
     """The published settings at full budget."""
     protocol = find(suite, setting)
-    K, paper = len(protocol.train_tasks), setting == "2019"
+    K, paper, goals = len(protocol.train_tasks), setting == "2019", protocol.test_goals
     algo = SacConfig(hidden=(400, 400, 400), batch_size=128, multi_head=multi_head)
     return RunConfig(
         preset=preset,
@@ -33,7 +33,7 @@ def multi_task_sac(preset: str, suite: str, setting: str, *, multi_head: bool, t
         actors=ActorConfig(actors=1, simulators=SIMULATORS, processes=0, random_steps=(1000 if paper else 4000) * K),
         replay=ReplayConfig(capacity=105_000, updates_per_step=1 / K, min_size=(1000 if paper else 4000) * K, max_lead_steps=10_000),
         learner=LearnerConfig(eager_first=0),
-        evaluation=EvaluationConfig(every_steps=50_000 * K, episodes=protocol.test_goals, in_turn=True, simulators=5, processes=0),
+        evaluation=EvaluationConfig(every_steps=50_000 * K, episodes=goals, in_turn=True, simulators=min(5, goals), processes=0),
         checkpoint=CheckpointConfig(every_s=300),
     )
 

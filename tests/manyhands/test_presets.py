@@ -1,0 +1,59 @@
+"""Every preset is a run that could begin; those of the paper have the paper's numbers."""
+
+from pathlib import Path
+
+import pytest
+
+from manyhands import presets
+from manyhands.config import load, save
+from protocols.metaworld import find
+
+PAPER = [f"{suite}-{algorithm}{setting}" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac") for setting in ("", "-2019")]
+SMALL = [f"{suite}-{algorithm}-small" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac")]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_is_possible_named_and_survives_its_file(name, tmp_path: Path):
+    config = presets.find(name).check()
+    assert config.preset == name
+    assert presets.summary(name)
+    save(config, tmp_path / "config.json")
+    assert load(tmp_path / "config.json") == config
+
+
+def test_all_of_them_are_there():
+    assert {*PAPER, *SMALL, "reach-sac"} == set(presets.names())
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_tables(name):
+    """Meta-World (Yu et al. 2019), appendix E.3 and E.4."""
+    config, suite = presets.find(name), name.partition("-")[0]
+    algo, K = config.algo, len(config.tasks)
+    assert config.tasks == find(suite).train_tasks
+    assert int(suite.removeprefix("mt")) == K
+    assert (algo.hidden, algo.batch_size, algo.gamma, algo.policy_lr, algo.critic_lr) == ((400, 400, 400), 128, 0.99, 3e-4, 3e-4)
+    assert (algo.n_step, algo.reward_scale, algo.normalize_obs, algo.pcgrad) == (1, 1.0, False, False)
+    assert algo.multi_head == ("mtmhsac" in name)
+    assert config.replay.updates_per_step * K == pytest.approx(1)
+    assert config.total_steps == 2_000_000 * K
+    options = config.simulator
+    if name.endswith("2019"):
+        assert (options.horizon, options.reward_version, options.goals, options.success_rule) == (150, "v1", 1, "v2")
+        assert config.actors.random_steps == 1000 * K
+        assert algo.max_grad_norm == 0
+    else:
+        assert (options.horizon, options.reward_version, options.goals, options.success_rule) == (500, "v2", 50, "v2")
+        assert (algo.max_grad_norm, algo.adam_eps) == (1.0, 1e-5)
+    assert not options.hide_goal
+    assert config.evaluation_options["order"] == "in_turn"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_presets_say_what_they_reduce(name):
+    config, full = presets.find(name), presets.find(name.removesuffix("-small"))
+    assert config.tasks == full.tasks
+    assert config.simulator == full.simulator
+    assert config.algo.multi_head == full.algo.multi_head
+    assert config.total_steps < full.total_steps / 10
+    assert "small network" in presets.summary(name)
