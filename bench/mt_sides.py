@@ -53,12 +53,12 @@ class Ours:
     @staticmethod
     def work(worker: Any, tasks: int) -> dict[str, Any]:
         """Operations are those of the eager twin: the graph does the same."""
-        noise, params = worker.algorithm.noise(worker.state, [worker.generator]), worker.state.params
+        noise, params = worker.algorithm.noise(worker.state, worker.stack.generators), worker.state.params
         before, sizes = (
             clones(worker.state),
             {name: sum(p[0].numel() for p in getattr(params, name).values()) for name in ("policy", "critic")},
         )
-        flops = torch_gflop(lambda: worker.step.eager(worker.state, worker.batch, noise))
+        flops = torch_gflop(lambda: worker.step.eager(worker.state, worker.stack.feed.buffers[0], noise))
         after = clones(worker.state)
         moved = {name: all(bool((a != b).any()) for a, b in zip(before[name], after[name], strict=True)) for name in before}
         steps = int(after["updates"][0] - before["updates"][0])

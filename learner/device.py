@@ -1,13 +1,17 @@
 """Learner side: which device a learner lives on. Asked for by name, checked once; nothing else in the learner names a device."""
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from core.errors import ConfigError
+from core.errors import ConfigError, ManyhandsError
 
 log = logging.getLogger(__name__)
+
+CORES = torch.get_num_threads()
+"""that torch found for this process, read before any learner takes less"""
 
 
 def choose(name: str) -> torch.device:
@@ -36,6 +40,20 @@ def limit_memory(device: torch.device, fraction: float) -> None:
     """Lets this process have at most that share of the GPU's memory; several learners may share one."""
     if device.type == "cuda" and fraction < 1:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """A GPU that is full is one clear error.
+
+    Raises:
+        ManyhandsError: torch.OutOfMemoryError, with the fix.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        fix = "fewer seeds per learner (--stack), a smaller learner.updates_per_launch or algo.batch_size"
+        raise ManyhandsError(f"the GPU's memory does not suffice: {str(error).partition('. ')[0]}; fix: {fix}") from error
 
 
 def restore_generator(generator: torch.Generator, kind: str, state: torch.Tensor, seed: int) -> None:

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -48,6 +48,19 @@ class Feed(Protocol):
     def next(self, updates: int) -> None:
         """Draws the batches of so many updates, at most U, into the first of ``buffers``."""
         ...
+
+
+class Retired:
+    """A source that nobody learns from any more, and whose replay may be gone: its last batch stays as it is."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self._source, self.buffer = source, source.buffer
+
+    def sample(self) -> None:
+        """Nothing is drawn."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
 
 
 class DirectFeed:

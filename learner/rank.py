@@ -1,6 +1,7 @@
 """Learner side: the process of one rank but the first. Does what rank 0 says over a pipe; dies with it."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from learner.group import Group, mean_over
 from learner.ranks import OWN, Factory, RankDied, send
 
 PR_SET_PDEATHSIG = 1
+log = logging.getLogger(__name__)
 
 
 class Rank:
@@ -57,10 +59,10 @@ def serve(line: Connection) -> None:
     """Answers (True, value) or (False, error); ends when the line does, or after an error: the others must not wait for this rank."""
     factory, store, rank, ranks, name, timeout_s = line.recv()
     device = torch.device(name)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    send(line, True, None)
     try:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        send(line, True, None)
         mine = Rank(factory, Group(store, rank, ranks, device, timeout_s))
         send(line, True, None)
         while True:
@@ -70,12 +72,13 @@ def serve(line: Connection) -> None:
     except ManyhandsError as error:
         send(line, False, error)
     except Exception as error:
+        log.debug("rank %d failed", rank, exc_info=True)
         send(line, False, RankDied(f"rank {rank} of the learner failed: {type(error).__name__}: {error}"))
-        raise
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0's to handle: it needs this rank to save
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(sys.argv[2]):
         sys.exit("the parent died first")

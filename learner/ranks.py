@@ -25,6 +25,7 @@ import torch
 from core.contracts import Reduce
 from core.errors import ConfigError, ManyhandsError
 from core.types import Weights
+from learner.device import CORES
 from learner.group import Group, mean_over
 from learner.worker import LearnerWorker
 
@@ -66,7 +67,7 @@ def check(ranks: int, batch_size: int, device: str = "auto", seeds: int = 1) -> 
 def part(settings: Any, algo: Any, rank: int) -> tuple[Any, Any]:
     """The settings of learner and algorithm that one rank has: its share of batch and CPU threads, its device."""
     ranks = settings.ranks
-    own = {"threads": settings.threads or max(1, (torch.get_num_threads() - 1) // ranks)}
+    own = {"threads": settings.threads or max(1, (CORES - 1) // ranks)}
     if hasattr(settings, "device"):
         own["device"] = str(_device(settings.device, rank))
     return dataclasses.replace(settings, **own), dataclasses.replace(algo, batch_size=algo.batch_size // ranks)

@@ -16,7 +16,8 @@ from core.seeding import SeedTree
 from core.tree import index_tree, named_leaves
 from core.types import Weights
 from learner import graph, precision
-from learner.device import choose, limit_memory, restore_generator, scope
+from learner.device import CORES, choose, limit_memory, memory_errors, restore_generator, scope
+from learner.feed import Retired
 from learner.stack import Stack
 from learner.step import Step
 
@@ -88,7 +89,7 @@ class LearnerWorker:
         if not seeds or len(sources) != len(seeds):
             raise ConfigError(f"a learner needs one batch source per seed; it got {len(sources)} for {len(seeds)} seeds")
         self.algorithm, self.config, self.seeds, self.device = algorithm, config, list(seeds), choose(config.device)
-        self.threads = config.threads or max(1, torch.get_num_threads() - 1)
+        self.threads = config.threads or max(1, CORES - 1)
         torch.set_num_threads(self.threads)
         limit_memory(self.device, config.memory_fraction)
         self.precision = precision.begin(self.device, config.matmul, config.tf32)
@@ -101,7 +102,7 @@ class LearnerWorker:
             per_launch=config.updates_per_launch if self.device.type == "cuda" else 1,
             cuda_graph=config.cuda_graph,
         )
-        with scope(self.device):
+        with scope(self.device), memory_errors():
             self.stack = self._make(sources, seeds)
         self._lone: Stack | None = None
         self._host: dict[str, Tensor] = {}
@@ -151,13 +152,19 @@ class LearnerWorker:
         if len(counts) != len(self.seeds) or min(counts) < 0:
             raise ConfigError(f"updates {counts} of {len(self.seeds)} seeds; there must be one count, 0 or more, for each")
         drawn = self._sample_seconds()
-        with scope(self.device):
+        with scope(self.device), memory_errors():
             last = self._advance(counts)
             shown = self._read(last, counts)
         self.updates = [done + more for done, more in zip(self.updates, counts, strict=True)]
         times = {"learner/seconds": time.monotonic() - began, "learner/sample_seconds": self._sample_seconds() - drawn}
         told = [metrics | times for metrics in shown]
         return told[0] if len(told) == 1 else told
+
+    def retire(self, seed: int) -> None:
+        """This seed has ended: its replay is not read any more. It may keep in step, so that the others stay one stack."""
+        sources: list[Any] = list(self.stack.feed.sources)
+        sources[seed] = Retired(sources[seed])
+        self.stack.feed.draw_from(sources)
 
     def _advance(self, counts: list[int]) -> list[tuple[dict[str, Tensor], int]]:
         """Returns per seed the metrics of its last update, and the row of them that is its own."""

@@ -71,7 +71,7 @@ class ResumeArguments(ShowArguments):
     step: int | None = None
     """which checkpoint; the newest by default"""
     device: str = ""
-    """where to learn from now on: auto, cpu, cuda, cuda:N; as the run was told by default"""
+    """where to learn until this call ends: auto, cpu, cuda, cuda:N; as the run was told by default"""
     force: bool = False
     """also if the run looks as if it were running on another machine"""
 
@@ -171,7 +171,8 @@ class TrainArguments:
                 raise ConfigError(f"--{option} is {value}. Allowed: {least} and up")
         seeds = self.seed_list()
         if len(seeds) == 1:
-            given = {"--at-once": self.at_once > 1, "--stack": (stack or 0) > 1, "--devices": self.devices not in ("auto", "cpu")}
+            given = {"--at-once": self.at_once > 1, "--stack": (stack or 0) > 1, "--devices": self.devices != "auto"}
+            given["--per-device"] = self.per_device > 1
             for option in [option for option, there in given.items() if there]:
                 raise ConfigError(f"{option} is for several seeds, --seeds 0-4; here is one, whose device is --learner.device")
             return None
@@ -180,7 +181,12 @@ class TrainArguments:
         devices = devices_of(self.devices, self.config.learner.device, torch.cuda.device_count())
         placed = place(seeds, devices, sorted(os.sched_getaffinity(0)), stack, self.per_device, self.at_once)
         in_turn = self.at_once == 1 or (not self.at_once and placed.at_once == 1)
-        return None if in_turn and devices == ["cpu"] else placed._replace(chosen=self.devices != "auto")
+        if self.config.learner.ranks > 1 and (devices != ["cpu"] or any(len(group.seeds) > 1 for group in placed.groups)):
+            raise ConfigError(
+                f"learner.ranks is {self.config.learner.ranks}, several processes for one seed, which stacks and GPUs dealt out to seeds "
+                "exclude; fix: train the seeds one by one, --seed 0, or with --devices cpu and without --stack"
+            )
+        return None if in_turn and devices == ["cpu"] and self.devices == "auto" else placed._replace(chosen=self.devices != "auto")
 
     def _stack(self) -> int | None:
         if self.stack == "auto":

@@ -82,10 +82,12 @@ class Balance:
     Args:
         actors: A, of which each adds to the shares its part.
         strict: everything happens in turns.
+        ahead: updates are only launched, on a GPU, and the publish after them waits until they are done: its time is the learner's.
         clock: monotonic seconds.
     """
 
-    def __init__(self, actors: int, *, strict: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, actors: int, *, strict: bool, ahead: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ahead = ahead
         self.strict, self._together, self._clock = strict, 1 if strict else actors, clock
         self._began: float | None = None
         self._final: Shares | None = None
@@ -108,7 +110,7 @@ class Balance:
         self._add(learner=max(0.0, seconds - sample_s), sample=sample_s)
 
     def published(self, seconds: float) -> None:
-        self._add(publish=seconds)
+        self._add(**{"learner" if self.ahead else "publish": seconds})
 
     def shares(self) -> Shares:
         """Of the last seconds, before ``end`` if that was called; all 0 before ``begin``."""

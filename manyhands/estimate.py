@@ -92,11 +92,13 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
     algorithm = build.algorithm(config, spec)
     source = _MadeUp(algorithm.plan, spec, len(config.tasks))
     learner = LearnerWorker(algorithm, [source], [SeedTree(0)], replace(config.learner, eager_first=0))
-    learner.update(2)
+    learner.update(config.learner.updates_per_launch + 1)  # whatever is made at a first call
+    learner.weights()
     begun, updates = time.monotonic(), 0
     while time.monotonic() - begun < PROBE_S:
         learner.update(10)
         updates += 10
+        learner.weights()  # waits for a GPU
     return updates / (time.monotonic() - begun)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from actors.worker import Report
 from core.errors import SimulatorError
 from core.types import TaskSpec, Weights
+from learner.device import choose
 from manyhands import build
 from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
@@ -48,7 +49,7 @@ class Fleet:
         self.short: list[Short] = []
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
         settings, strict = config.actors, config.strict
-        self.balance = Balance(settings.actors, strict=strict)
+        self.balance = Balance(settings.actors, strict=strict, ahead=choose(config.learner.device).type == "cuda")
         self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
         self.steps_per_call = self.vector_steps * settings.slots(len(config.tasks))
         round_steps = self.steps_per_call * len(self.actors)

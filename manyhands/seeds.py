@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from core.errors import ManyhandsError
 from manyhands.children import StackProcess, describe_end, exit_code, start_python
 from manyhands.config import RunConfig
 from manyhands.placement import CPU, Group, Lane, Placement, share, visible
@@ -82,7 +83,7 @@ class Seeds:
             finally:
                 self._kill()
         self._conclude(console)
-        return 130 if self.stopped_by else max(self.codes.values())
+        return 130 if self.stopped_by else max(self.codes.values(), default=2)
 
     def folders(self) -> dict[int, Path]:
         """Of the runs that were begun, by seed."""
@@ -100,7 +101,10 @@ class Seeds:
             if group is None or lane in self.lanes or self.stopped_by:
                 continue
             self.waiting.remove(group)
-            self._start(lane, group)
+            try:
+                self._start(lane, group)
+            except ManyhandsError as error:  # the other groups go on
+                self._not_started(group, str(error))
 
     def _start(self, lane: Lane, group: Group) -> None:
         for seed in group.seeds:
@@ -126,6 +130,12 @@ class Seeds:
             self._selector.register(child.alive, selectors.EVENT_READ, (lane, child))
             if self.stopped_by:
                 self._pass_on()
+
+    def _not_started(self, group: Group, reason: str) -> None:
+        for seed in group.seeds:
+            self.codes[seed] = 2
+            if seed in self.runs:
+                self.registry.update(self.runs[seed].id, status="failed", reason=reason)
 
     def _ended(self, lane: Lane, child: Child) -> None:
         """Takes note of a child's end; the others of its lane go on."""
@@ -181,7 +191,7 @@ class Seeds:
         """One line per seed: how it ended, and the next command."""
         for seed, run in self.runs.items():
             row = self.registry.get(run.id)
-            name, end = command(self.registry, row.id), describe_end(row, self.codes[seed], self.config.evaluation.target_success)
+            name, end = command(self.registry, row.id), describe_end(row, self.codes.get(seed, 130), self.config.evaluation.target_success)
             verb = "eval" if row.status == "finished" else "resume"
             console.print(f"seed {seed}: {end}. next: manyhands {verb} {name}", soft_wrap=True, highlight=False)
             if row.status not in ("finished", "stopped"):

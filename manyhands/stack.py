@@ -56,6 +56,8 @@ class Learner(Protocol):
         """The metrics of each; of one seed alone, they may come without the list."""
         ...
 
+    def retire(self, seed: int) -> None: ...
+
     def publish(self, seed: int) -> "Weights": ...
 
     def weights(self, seed: int) -> "Weights": ...
@@ -155,6 +157,8 @@ class Stack:
     def _leave(self, seed: int) -> None:
         self.awaited.discard(seed)
         self.asked.pop(seed, None)
+        if self.learner is not None and seed in self.lines:
+            self.learner.retire(self.place[seed])
         line = self.lines.pop(seed, None)
         if line is not None:
             line.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 from multiprocessing.connection import Listener
@@ -16,6 +17,8 @@ SPARE_CALLERS = 8
 
 def main(control: IO[str], ready: IO[str]) -> None:
     """``control``: the order as one line of JSON, then a line with each seed that has ended; its end is the parent's end."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the runs' to handle: they need this process to save, and it ends with them
+        signal.signal(number, signal.SIG_IGN)
     order = json.loads(control.readline())
     os.sched_setaffinity(0, order["cores"])
     with Listener(order["address"], "AF_UNIX", len(order["seeds"]) + SPARE_CALLERS, bytes.fromhex(order["key"])) as listener:

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-TINY = 1e-12
-"""added to squared norms, so that a task whose gradient vanishes divides nothing by zero"""
-
 
 def pcgrad(grads: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:
     """Mean over the tasks of their projected gradients.
@@ -28,10 +25,10 @@ def projected(inner: Tensor, order: Tensor) -> Tensor:
     K = len(inner)
     identity = torch.eye(K, device=inner.device, dtype=inner.dtype)
     turns = identity[order.argsort(1)]  # (K, turn, K) one-hot: whom task i meets at each turn
-    shares = identity
+    shares, least = identity, torch.finfo(inner.dtype).tiny  # a gradient that vanishes divides nothing by zero
     for turn in range(K):
         other = turns[:, turn]
         conflict = ((shares @ inner) * other).sum(1).clamp(max=0.0)
         conflict = conflict * (1 - (other * identity).sum(1))  # not with itself
-        shares = shares - other * (conflict / ((other @ inner) * other).sum(1).add(TINY))[:, None]
+        shares = shares - other * (conflict / ((other @ inner) * other).sum(1).clamp(min=least))[:, None]
     return shares

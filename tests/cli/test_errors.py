@@ -39,6 +39,12 @@ BAD = {
     ),
     "devices": ([*TRAIN, "--seeds", "0-3", "--devices", "gpu"], "--devices is 'gpu'; write auto, cpu, or the numbers"),
     "no such GPU": ([*TRAIN, "--seeds", "0-3", "--devices", "99"], "--devices names GPU 99, but of the GPUs that torch can use there"),
+    "stack of ranks": (
+        [*TRAIN, "--seeds", "0-3", "--stack", "2", "--learner.ranks", "2"],
+        "learner.ranks is 2, several processes for one seed.* fix: train the seeds one by one",
+    ),
+    "cpu of one": ([*TRAIN, "--devices", "cpu"], "--devices is for several seeds"),
+    "per device of one": ([*TRAIN, "--per-device", "2"], "--per-device is for several seeds"),
     "devices of one": ([*TRAIN, "--devices", "0"], "--devices is for several seeds"),
     "at once of one": ([*TRAIN, "--at-once", "3"], "--at-once is for several seeds"),
     "ratio": ([*TRAIN, "--replay.updates-per-step", "0"], "replay.updates_per_step is 0.0"),

@@ -17,7 +17,7 @@ from core.errors import ConfigError
 from core.tree import named_leaves
 from core.treefile import snapshot
 from learner import ranks
-from learner.ranks import OWN, RankDied, RankedLearner, check
+from learner.ranks import RankDied, RankedLearner, check
 from learner.step import compiler_available
 from tests.learner.ranked import B, filled, make, updated
 
@@ -182,4 +182,3 @@ def test_impossible_shares_are_refused(monkeypatch):
     with pytest.raises(ConfigError, match="this machine has 2"):
         check(2, 128, "cuda:1")
     check(2, 128)
-    assert "generator" in OWN

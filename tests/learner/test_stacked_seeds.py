@@ -39,6 +39,29 @@ def test_unequal_calls_in_any_order_change_nothing():
         assert_same(tensors(stepwise, s), tensors(at_once, s))
 
 
+def test_a_seed_that_has_ended_is_not_drawn_from():
+    """Not even from a replay that never held anything: the others go on as they would alone."""
+    together = learner(*SEEDS)
+
+    def nothing():
+        raise AssertionError("its replay is gone")
+
+    together.stack.feed.sources[1].sample = nothing
+    together.retire(1)
+    together.update((4, 4, 4))
+    for s in (0, 2):
+        alone = learner(SEEDS[s])
+        alone.update(4)
+        assert_same(tensors(together, s), tensors(alone))
+    assert all(leaf.isfinite().all() for leaf in tensors(together, 1).values())
+
+
+def test_threads_do_not_shrink_from_learner_to_learner():
+    from learner.device import CORES
+
+    assert [learner(seed, threads=0).threads for seed in SEEDS] == [max(1, CORES - 1)] * 3
+
+
 @pytest.mark.parametrize("counts", [(5, 5, 5), (1, 5, 3)])
 def test_vmapped_over_seeds_too(counts):
     together = learner(*SEEDS, kind=Vmapped)

@@ -22,6 +22,10 @@ class Counting:
         self.rings = [join.ring for join in joined]
         self.calls = []
         self.loaded = {}
+        self.retired = []
+
+    def retire(self, seed):
+        self.retired.append(self.seeds[seed])
 
     def update(self, counts):
         self.calls.append(list(counts))
@@ -119,7 +123,8 @@ def test_who_leaves_holds_up_nobody(running):
     assert [asking.get()["learner/loss"] for asking in waiting] == [0, 2]
     third.close()
     assert first.update(1)["learner/loss"] == 0
-    assert made[0].calls == [[2, 0, 2], [1, 0, 0]]
+    assert made[0].calls == [[2, 2, 2], [1, 1, 1]], "rows that nobody reads keep in step"
+    assert made[0].retired == [1, 2]
     first.close()
 
 
