@@ -43,10 +43,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def at_grid(runs: list[dict[str, Any]], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) env steps that all runs have evaluated at, in order, and (S, T) values: the n-th evaluations belong together."""
-    n = min(len(run["curve"]) for run in runs)
-    steps = np.array([[row["step"] for row in run["curve"][:n]] for run in runs])
-    return steps.max(0), np.array([[row[column] for row in run["curve"][:n]] for run in runs])
+    """(T,) env steps at which all runs were to be evaluated, and (S, T) values. A policy may be a few steps older than its mark."""
+    every = runs[0]["config"]["evaluation"]["every_steps"]
+    by_mark = [{row.get("eval/policy_step", row["step"]) // every * every: row[column] for row in run["curve"]} for run in runs]
+    marks = sorted(set.intersection(*(set(one) for one in by_mark)))
+    return np.array(marks), np.array([[one[mark] for mark in marks] for one in by_mark])
 
 
 def task_columns(runs: list[dict[str, Any]]) -> list[str]:

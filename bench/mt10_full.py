@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +31,8 @@ def piece(command: list[str], minutes: float) -> int | None:
         return process.wait(60 * minutes)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(GRACE_S)
+        with suppress(subprocess.TimeoutExpired):  # killed then; what was saved is there
+            process.wait(GRACE_S)
         return None
     finally:
         if process.poll() is None:

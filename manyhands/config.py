@@ -58,8 +58,9 @@ class EvaluationConfig:
     horizon: int = 0
     """env steps per episode; 0: as in training"""
     simulators: int = 0
-    """per task. An episode is (simulator, variation): n simulators play their variations 0, 1, 2 ... until the task's episodes are done, so
-    another n plays other drawn goals, not with in_turn. 0: one per episode, fewer where all tasks together would have more than 200"""
+    """per task, at most one per episode. An episode is (simulator, variation): n simulators play their variations 0, 1, 2 ... until the
+    task's episodes are done, so another n plays other drawn goals, not with in_turn. 0: one per episode, fewer where all tasks together
+    would have more than 200"""
     in_turn: bool = False
     """each episode the next frozen goal, from goal 0 on, instead of a drawn one"""
     processes: int = 1
@@ -70,12 +71,9 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"evaluation.episodes is {self.episodes}; it must be at least 1")
-        for name in ("every_steps", "horizon", "processes"):
+        for name in ("every_steps", "horizon", "simulators", "processes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; it must be 0 or more")
-        if not 0 <= self.simulators <= self.episodes:
-            allowed = f"0 (as many as fit) to {self.episodes}, one per episode"
-            raise ConfigError(f"evaluation.simulators is {self.simulators}; allowed: {allowed}")
         if not 0 <= self.target_success <= 1:
             raise ConfigError(f"evaluation.target_success is {self.target_success}; it is a share, 0 to 1")
 
@@ -85,7 +83,7 @@ class EvaluationConfig:
 
     def simulators_per_task(self, tasks: int) -> int:
         """What ``simulators`` comes to in a run of so many tasks."""
-        return self.simulators or min(self.episodes, max(1, MOST_EVALUATION_SIMULATORS // tasks))
+        return min(self.episodes, self.simulators or max(1, MOST_EVALUATION_SIMULATORS // tasks))
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class RunConfig:
     def evaluation_options(self) -> dict[str, Any]:
         """The simulators' options in evaluation: the same but for the horizon and the order of goals."""
         horizon, in_turn = self.evaluation.horizon, self.evaluation.in_turn
-        changes = ({"horizon": horizon} if horizon else {}) | ({"order": "in_turn", "repeat": 1} if in_turn else {})
+        changes = ({"horizon": horizon} if horizon else {}) | ({"order": "in_turn", "repeat": 1, "reset_every": 1} if in_turn else {})
         return self.simulator_options | changes
 
     def check(self) -> "RunConfig":
@@ -159,6 +157,9 @@ class RunConfig:
         if self.evaluation.in_turn and not self.simulator_options.get("goals"):
             allowed = "only simulators with frozen goals have turns, such as metaworld with goals from 1 to 50"
             raise ConfigError(f"evaluation.in_turn is set, but episodes of {self.tasks[0]} have fresh goals; {allowed}")
+        goals = self.simulator_options.get("goals", 0)
+        if self.evaluation.in_turn and self.evaluation.episodes > goals:
+            raise ConfigError(f"evaluation.episodes is {self.evaluation.episodes}, in turn over {goals} goals; allowed: 1 to {goals}")
         for task in self.tasks:
             simulators.check(task, self.simulator_options)
             simulators.check(task, self.evaluation_options)

@@ -1,4 +1,4 @@
-"""``manyhands eval``: a saved policy on goals it has never met, or on a protocol; a table, and every episode in the run's folder."""
+"""``manyhands eval``: a saved policy on fresh goals, on the frozen ones of its training, or on a protocol; a table, and every episode."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ Rng = np.random.Generator | None
 PARALLEL = 20
 """simulators per task at most"""
 EPISODES = 50
-"""per task, on fresh goals"""
+"""per task"""
 
 
 def evaluate_run(options: EvalArguments) -> int:
@@ -43,7 +43,7 @@ def evaluate_run(options: EvalArguments) -> int:
     }
     rng = np.random.default_rng(options.seed) if options.sampled else None
     if checked is None:
-        where, results = f"fresh-{options.seed}", _on_fresh_goals(options, config, weights, told, rng, row.path / "logs")
+        where, results = _own_goals(options, config), _as_in_training(options, config, weights, told, rng, row.path / "logs")
     else:
         where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
@@ -57,10 +57,15 @@ def evaluate_run(options: EvalArguments) -> int:
     return 0
 
 
-def _on_fresh_goals(options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path) -> Results:
-    """Simulators as in training, with seeds of their own."""
-    episodes = options.episodes or EPISODES
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes, simulators=0, in_turn=False))
+def _own_goals(options: EvalArguments, config: configs.RunConfig) -> str:
+    return "training-goals" if config.simulator_options.get("goals") else f"fresh-{options.seed}"
+
+
+def _as_in_training(options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path) -> Results:
+    """Simulators as in training, with seeds of their own: fresh goals, or each of so many frozen ones once."""
+    episodes, frozen = options.episodes or EPISODES, config.simulator_options.get("goals", 0)
+    episodes = min(episodes, frozen or episodes)
+    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes, simulators=0, in_turn=bool(frozen)))
     spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
         simulators = min(PARALLEL, episodes)

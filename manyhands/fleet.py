@@ -25,6 +25,7 @@ from replay.ring import Ring
 
 EVALUATOR = "evaluator"
 
+STOP_CHECK_S = 0.5
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
@@ -46,6 +47,8 @@ class Fleet:
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
         self.evaluated: Weights | None = None
+        self.evaluated_at = (0, 0)
+        """env steps and updates when that evaluation began"""
         self.short: list[Short] = []
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
         settings, strict = config.actors, config.strict
@@ -157,17 +160,19 @@ class Fleet:
 
     def evaluate(self) -> None:
         """Begins an evaluation of the newest weights in every task, beside everything else."""
-        self.evaluated = self.weights
+        self.evaluated, self.evaluated_at = self.weights, (self.counters.steps, self.counters.updates)
         self.running[EVALUATOR] = self.backend.background(EVALUATOR, "evaluate", self.shared)
 
     def evaluating(self) -> bool:
         return EVALUATOR in self.running
 
     def absorb(self, *, wait: bool = True) -> Absorbed:
-        """Takes in whatever is finished; with ``wait`` at least one call, if any is under way."""
+        """Takes in whatever is finished; with ``wait`` at least one call, if any but an evaluation is under way."""
         absorbed = Absorbed()
         workers = [ticket for name, ticket in self.running.items() if name != EVALUATOR]
-        finished = self.backend.ready(workers or list(self.running.values()), wait=wait)
+        # Someone may ask to stop while only an evaluation is left, and is not to wait for it.
+        limit_s = None if workers else STOP_CHECK_S
+        finished = self.backend.ready(workers or list(self.running.values()), wait=wait, limit_s=limit_s)
         if workers and self.evaluating():
             finished = finished + self.backend.ready([self.running[EVALUATOR]], wait=False)
         for ticket in finished:

@@ -25,7 +25,7 @@ def train(run: Run) -> None:
 
         if absorbed.learner:
             fleet.publish()
-        if clocks.evaluate.due(fleet.counters.steps) and not fleet.evaluating():
+        if not fleet.evaluating() and clocks.evaluate.due(fleet.counters.steps):
             fleet.evaluate()
         run.log(absorbed)
         if clocks.save.due():

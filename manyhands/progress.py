@@ -137,7 +137,7 @@ class Progress:
     def _snapshot(self, counters: Counters, config: RunConfig) -> Snapshot:
         steps_per_s, updates_per_s = self.rates()
         returns, any_, last = zip(*self.episodes, strict=True) if self.episodes else ((), (), ())
-        target = config.evaluation.target_success
+        target, every = config.evaluation.target_success, " in every task" if len(config.tasks) > 1 else ""
         return Snapshot(
             run=self.run_id,
             task=", ".join(config.tasks),
@@ -157,7 +157,7 @@ class Progress:
             waiting=self.waiting,
             restarts=counters.lost + counters.restarts,
             eta_s=(config.total_steps - counters.steps) / steps_per_s if steps_per_s else None,
-            target=f"stops at {target:.0%} success of {config.evaluation.episodes} evaluation episodes" if target else "",
+            target=f"stops at {target:.0%} success of {config.evaluation.episodes} evaluation episodes{every}" if target else "",
             evaluation=self.evaluation,
         )
 

@@ -13,6 +13,7 @@ from core.limiter import SamplesPerInsert
 from core.metrics import Averages, Metrics
 from core.treefile import snapshot
 from core.types import TaskSpec
+from manyhands import result
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed
@@ -39,7 +40,8 @@ class Run:
 
     def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, registry: Registry, run_id: str, folder: Path) -> None:
         self.config, self.registry, self.id, self.folder = config, registry, run_id, folder
-        self.exact = config.strict
+        # Without a reset in between, repeating an open episode's actions does not bring it back: such a run begins its episodes anew.
+        self.exact = config.strict and config.simulator_options.get("reset_every", 1) == 1
         self.fleet = Fleet(config, spec, backend, run_id, folder)
         replay = config.replay
         self.limiter = SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)
@@ -61,6 +63,7 @@ class Run:
 
     def start(self, *, resume: bool, step: int | None = None) -> None:
         """Starts the fleet, from the newest checkpoint (or that of ``step``) if ``resume`` and there is one."""
+        (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         if not (resume and self.checkpoints.steps()):
             self.fleet.start()
             self.metrics.rewind(-1)
@@ -148,7 +151,8 @@ class Run:
         """Takes in an evaluation of all tasks; it may be the best so far."""
         weights, counters = self.fleet.evaluated, self.fleet.counters
         assert weights is not None  # what was evaluated
-        self.metrics.log(counters.steps, self.outcomes.take(evaluation, weights, counters.steps, counters.updates))
+        steps, updates = self.fleet.evaluated_at
+        self.metrics.log(counters.steps, self.outcomes.take(evaluation, weights, steps, updates) | {"eval/policy_step": steps})
         self._evaluated_version = evaluation.version
         last = self.outcomes.last
         assert last is not None  # taken just now
@@ -208,6 +212,8 @@ class Run:
         if self.reason == "steps" and self._evaluated_version != self.fleet.weights.version:
             self.save()  # the evaluation may take long, or fail
             self._evaluate_last()
+            if self.stop_signal and self._evaluated_version != self.fleet.weights.version:
+                self.reason = "stopped"  # the last policy is not judged yet: resume does it
         self.write_row()
         self.save(wait=True)
         self._write_result()

@@ -74,6 +74,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     """
     prepare(root)
     check_device(config)
+    from core.rows import opening_rows
     from manyhands import build
     from replay.memory import required_bytes
     from replay.windows import rows_read
@@ -85,6 +86,10 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
     sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
     check_rings(required_bytes(*sizes), at_once)
+    chunk = opening_rows(dtype) + min(config.actors.chunk or spec.horizon, spec.horizon) + 1
+    if config.replay.capacity < chunk:
+        fix = "a larger capacity, or a smaller actors.chunk"
+        raise ConfigError(f"replay.capacity is {config.replay.capacity} rows per task, a chunk of an actor takes {chunk}; fix: {fix}")
     return spec
 
 
@@ -252,6 +257,7 @@ def _conclude(run: "Run", console: Console) -> int:
         said = f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
     else:
         said = f"done after {took}; best: {result}, at {best['steps']:,} steps."
-    follow = f"next: manyhands eval {name}   (50 fresh goals)   or: manyhands show {name}"
+    goals = "its training goals" if run.config.simulator_options.get("goals") else "50 fresh goals"
+    follow = f"next: manyhands eval {name}   ({goals})   or: manyhands show {name}"
     console.print(f"{said}\n{bound}the run is in {run.folder}\n{follow}", soft_wrap=True)
     return 1 if target and not met else 0

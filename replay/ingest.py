@@ -19,7 +19,7 @@ from replay.restore import restore
 from replay.ring import Ring, Run
 from replay.segments import Segment
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Snapshot(NamedTuple):

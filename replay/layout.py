@@ -10,7 +10,7 @@ from core.errors import ConfigError, ManyhandsError
 from core.rows import opening_rows
 
 MAGIC = b"MHRING01"
-SCHEMA = 1
+SCHEMA = 2
 HEADER_BYTES = 65_536
 """Magic, length, JSON. Generous, so that the control words always begin at the same place."""
 LOG = 4096

@@ -43,8 +43,8 @@ class Backend(Protocol):
         """The same for a call that must hold up nothing, also where calls run in the caller's process."""
         ...
 
-    def ready(self, tickets: Sequence[Any], *, wait: bool) -> list[Any]:
-        """Those of ``tickets`` that are finished, in the given order; with ``wait`` at least one."""
+    def ready(self, tickets: Sequence[Any], *, wait: bool, limit_s: float | None = None) -> list[Any]:
+        """Those of ``tickets`` that are finished, in the given order; with ``wait`` at least one, unless ``limit_s`` pass before."""
         ...
 
     def result(self, ticket: Any) -> Any:

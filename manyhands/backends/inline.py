@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -54,10 +55,10 @@ class Inline:
     def background(self, name: str, method: str, *args: Any) -> InlineTicket:
         return InlineTicket(name, self._thread.submit(getattr(self._components[name], method), *args))
 
-    def ready(self, tickets: Sequence[InlineTicket], *, wait: bool) -> list[InlineTicket]:
+    def ready(self, tickets: Sequence[InlineTicket], *, wait: bool, limit_s: float | None = None) -> list[InlineTicket]:
         done = [t for t in tickets if t.future.done()]
         if not done and wait and tickets:
-            tickets[0].future.exception()
+            futures.wait([t.future for t in tickets], limit_s, futures.FIRST_COMPLETED)
             done = [t for t in tickets if t.future.done()]
         return done
 

@@ -132,11 +132,11 @@ class RayBackend:
 
     background = call
 
-    def ready(self, tickets: Sequence[RayTicket], *, wait: bool) -> list[RayTicket]:
+    def ready(self, tickets: Sequence[RayTicket], *, wait: bool, limit_s: float | None = None) -> list[RayTicket]:
         if not tickets:
             return []
         refs = [t.ref for t in tickets]
-        ray.wait(refs, num_returns=1, timeout=None if wait else 0)
+        ray.wait(refs, num_returns=1, timeout=limit_s if wait else 0)
         done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         finished = set(done)
         return [t for t in tickets if t.ref in finished]

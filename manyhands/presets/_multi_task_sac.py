@@ -17,12 +17,15 @@ from simulators.metaworld import Options
 
 SIMULATORS = 10
 """per task, so that one vector step pays for ten updates"""
+CHUNK = 50
+"""transitions; under Ray one call of the actor makes one of each simulator, and two calls may be ahead of the learner"""
 
 
 def multi_task_sac(preset: str, suite: str, setting: str, *, multi_head: bool, total_steps: int) -> RunConfig:
     """The published settings at full budget."""
     protocol = find(suite, setting)
     K, paper, goals = len(protocol.train_tasks), setting == "2019", protocol.test_goals
+    warm_up = (1000 if paper else 4000) * K
     algo = SacConfig(hidden=(400, 400, 400), batch_size=128, multi_head=multi_head)
     return RunConfig(
         preset=preset,
@@ -30,10 +33,10 @@ def multi_task_sac(preset: str, suite: str, setting: str, *, multi_head: bool, t
         simulator=Options(**protocol.options("train")),
         algo=algo if paper else replace(algo, max_grad_norm=1.0, adam_eps=1e-5),
         total_steps=total_steps,
-        actors=ActorConfig(actors=1, simulators=SIMULATORS, processes=0, random_steps=(1000 if paper else 4000) * K),
-        replay=ReplayConfig(capacity=105_000, updates_per_step=1 / K, min_size=(1000 if paper else 4000) * K, max_lead_steps=10_000),
+        actors=ActorConfig(actors=1, simulators=SIMULATORS, chunk=CHUNK, processes=0, random_steps=warm_up),
+        replay=ReplayConfig(capacity=105_000, updates_per_step=1 / K, min_size=warm_up, max_lead_steps=2 * CHUNK * SIMULATORS * K),
         learner=LearnerConfig(eager_first=0),
-        evaluation=EvaluationConfig(every_steps=50_000 * K, episodes=goals, in_turn=True, simulators=min(5, goals), processes=0),
+        evaluation=EvaluationConfig(every_steps=50_000 * K, episodes=goals, in_turn=True, simulators=5, processes=0),
         checkpoint=CheckpointConfig(every_s=300),
     )
 
@@ -53,7 +56,7 @@ def small(preset: str, suite: str, *, multi_head: bool, total_steps: int) -> Run
         full,
         algo=algo,
         actors=replace(full.actors, simulators=2, random_steps=1000 * K),
-        replay=replace(full.replay, updates_per_step=1 / K, min_size=1000 * K, max_lead_steps=2000),
+        replay=replace(full.replay, updates_per_step=1 / K, min_size=1000 * K, max_lead_steps=2 * CHUNK * 2 * K),
         evaluation=replace(full.evaluation, every_steps=20_000 * K, episodes=10),
         checkpoint=CheckpointConfig(every_s=60),
     )

@@ -25,15 +25,20 @@ def test_simulators_per_task(episodes, simulators, tasks, each):
     assert EvaluationConfig(episodes=episodes, simulators=simulators).simulators_per_task(tasks) == each
 
 
-def test_more_simulators_than_episodes_are_refused():
-    with pytest.raises(ConfigError, match=r"evaluation\.simulators is 6; allowed: 0 .* to 5"):
-        EvaluationConfig(episodes=5, simulators=6)
+def test_more_simulators_than_episodes_are_not_made():
+    assert EvaluationConfig(episodes=5, simulators=6).simulators_per_task(1) == 5
+    with pytest.raises(ConfigError, match=r"evaluation\.simulators is -1"):
+        EvaluationConfig(simulators=-1)
 
 
 def test_goals_in_turn():
     config = reach(EvaluationConfig(in_turn=True), goals=50, repeat=3).check()
     assert {key: config.evaluation_options[key] for key in ("order", "repeat", "goals")} == {"order": "in_turn", "repeat": 1, "goals": 50}
     assert config.simulator_options["order"] == "drawn"
+    with pytest.raises(ConfigError, match="in turn over 10 goals; allowed: 1 to 10"):
+        reach(EvaluationConfig(in_turn=True), goals=10).check()
+    grouped = reach(EvaluationConfig(in_turn=True), goals=50, reset_every=5).check()
+    assert grouped.evaluation_options["reset_every"] == 1, "else five episodes in a row would have one goal"
     with pytest.raises(ConfigError, match=r"evaluation\.in_turn is set, but episodes of metaworld:reach-v3 have fresh goals"):
         reach(EvaluationConfig(in_turn=True), goals=0).check()
     with pytest.raises(ConfigError, match=r"evaluation\.in_turn is set, but episodes of dummy:point"):
