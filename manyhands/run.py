@@ -63,7 +63,6 @@ class Run:
 
     def start(self, *, resume: bool, step: int | None = None) -> None:
         """Starts the fleet, from the newest checkpoint (or that of ``step``) if ``resume`` and there is one."""
-        (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         if not (resume and self.checkpoints.steps()):
             self.fleet.start()
             self.metrics.rewind(-1)
@@ -77,6 +76,7 @@ class Run:
         self.progress.load_state_dict(driver["progress"])
         self.fleet.start(parts, loaded.meta["replay"])
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
+        (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         self._row_step = loaded.step
         if driver["evaluating"]:
             self.fleet.evaluate()

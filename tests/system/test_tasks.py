@@ -115,7 +115,7 @@ def test_a_task_that_lost_its_data_is_waited_for_and_batches_always_have_as_much
     seen = {"draws": 0, "withdrawn": set(), "first": None}
 
     def watch(run):
-        source = run.fleet.backend._components["learner"].source
+        source = run.fleet.backend._components["learner"].stack.feed.sources[0]
         draw = source.sample
 
         def sample():
