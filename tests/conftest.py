@@ -3,3 +3,7 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line sets it: else two cores fight over tiny matrices
+
+import torch
+
+torch.set_num_threads(1)  # tensors of tests are tiny, and two threads that wait for each other on busy cores are slower by far
