@@ -44,11 +44,7 @@ class Rank:
         self.worker.load_state_dict({**shared, **own})
 
     def _new(self, updates: int) -> dict[str, Any]:
-        other = self._made(updates)
-        own = _own(other)
-        if hasattr(other, "close"):
-            other.close()
-        return own
+        return _own(self._made(updates))
 
 
 def _own(worker: Any) -> dict[str, Any]:

@@ -225,8 +225,6 @@ class RankedLearner:
         if self._group is not None:
             self._group.close()
             self._group = None
-        if hasattr(self, "worker") and hasattr(self.worker, "close"):
-            self.worker.close()  # type: ignore[attr-defined]
         self._folder.cleanup()
 
 

@@ -250,7 +250,7 @@ class LearnerWorker:
             leaf.copy_(saved[name])
         self.updates[seed], self.version[seed] = state["updates"], state["version"]
         anew = self.seeds[seed].child("noise", state["updates"]).integer()
-        restore_generator(self.stack.generators[seed], state.get("generator_kind", "cpu"), state["generator"], anew)
+        restore_generator(self.stack.generators[seed], state["generator_kind"], state["generator"], anew)
         self.precision = precision.keep(self.precision, state["matmul"])
         self.stack.feed.sources[seed].load_state_dict(state["source"])
 

@@ -88,8 +88,12 @@ def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce
         config = replace(config, algo=algo)
     made, tree = algorithm(config, spec), seeds(config).child("learner")
     drawn = tree.child("rank", rank).child("updates", updates) if rank else tree
-    source = Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, drawn.child("sampler").integer())
-    return LearnerWorker(made, [source], [drawn], settings, reduce)
+    return LearnerWorker(made, [sampler(config, made, ring, drawn)], [drawn], settings, reduce)
+
+
+def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree) -> Sampler:
+    """Where a learner's node of the seed tree draws from: all tasks, read-only."""
+    return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
 
 
 def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:

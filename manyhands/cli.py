@@ -27,17 +27,28 @@ HELP_FLAGS = ("-h", "--help")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, 2 for an error of the user, 130 after a second Ctrl-C."""
-    from core.errors import ManyhandsError, unknown
+    from core.errors import unknown
 
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in (*HELP_FLAGS, "help"):
         sys.stdout.write(HELP)
         return 0
-    try:
+
+    def command() -> int:
         commands = _commands()
         if args[0] not in commands:
             raise unknown("command", args[0], commands)
         return commands[args[0]](args[1:])
+
+    return answered(command)
+
+
+def answered(work: Callable[[], int]) -> int:
+    """The exit code of ``work``; what the user did wrong, or an interruption, is one line on stderr instead of a traceback."""
+    from core.errors import ManyhandsError
+
+    try:
+        return work()
     except ManyhandsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

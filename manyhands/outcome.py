@@ -20,19 +20,8 @@ def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Ta
     told = results.settings.get(results.tasks[0], {})
     shown = ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
     caption = "\n".join([LEGEND, *notes])
-    table = Table(
-        title=f"{title}\n{shown}" if shown else title,
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("task", no_wrap=True)
-    for column in ("n", "any", "95 %", "last", "95 %", "return", "first"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("n", "any", "95 %", "last", "95 %", "return", "first")
+    table = task_table(f"{title}\n{shown}" if shown else title, caption, columns)
     for task, s in results.summaries().items():
         first = "never" if math.isnan(s.first_success) else f"{s.first_success:.0f}"
         successes = (f"{s.success_any:.0%}", _range(s.any_interval), f"{s.success_last:.0%}", _range(s.last_interval))
@@ -41,6 +30,16 @@ def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Ta
         table.add_section()
         any_, last = (float(np.mean(list(results.means(name).values()))) for name in ("success_any", "success_last"))
         table.add_row("mean over tasks", str(len(results.rows)), f"{any_:.1%}", "", f"{last:.1%}")
+    return table
+
+
+def task_table(title: str, caption: str, columns: Sequence[str]) -> Table:
+    """An empty one, with a line per task to come; it fits 80 columns."""
+    look: dict[str, Any] = {"box": SIMPLE, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", **look)
+    table.add_column("task", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

@@ -80,9 +80,7 @@ class Outcomes:
         return {"best": self.best, "last": self.last, "reached": self.reached}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Checkpoints from before there were results per task have ``best`` only; its success was then the worst task's."""
-        self.best, self.last = state["best"], state.get("last")
-        self.reached = state.get("reached", self.best["success_any"] if self.best else 0.0)
+        self.best, self.last, self.reached = state["best"], state["last"], state["reached"]
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from manyhands.cli import answered
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -17,17 +19,9 @@ def main() -> int:
     end_with_parent(order["parent"])
     os.sched_setaffinity(0, order["cores"])
     os.environ.update(order["env"])
-    from core.errors import ManyhandsError
     from manyhands.session import begin
 
-    try:
-        return begin(order["run"], Path(order["root"]), order["learner"])
-    except ManyhandsError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    return answered(lambda: begin(order["run"], Path(order["root"]), order["learner"]))
 
 
 def end_with_parent(parent: int) -> None:

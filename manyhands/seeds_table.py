@@ -16,6 +16,7 @@ from rich.table import Table
 
 from core.errors import ManyhandsError
 from manyhands.balance import Shares, bound_by
+from manyhands.outcome import task_table
 from manyhands.registry import Registry, Run
 from protocols.statistics import estimate, mean, wilson_interval
 
@@ -161,19 +162,9 @@ def print_summary(console: Console, folders: Mapping[int, Path], not_begun: Sequ
 def summary_table(results: Sequence[Result], left_out: Sequence[str] = ()) -> Table:
     """One line per task, the last one their mean."""
     tasks, S = list(results[0].tasks), len(results)
-    table = Table(
-        title=f"{S} {'seed' if S == 1 else 'seeds'}, their last evaluation",
-        caption="\n".join([*_legend(S), *(f"not in it: {line}" for line in left_out)]),
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("task", no_wrap=True)
-    for column in ("n", "any", "95 %", "last", "95 %", "return"):
-        table.add_column(column, justify="right", no_wrap=True)
+    caption = "\n".join([*_legend(S), *(f"not in it: {line}" for line in left_out)])
+    title = f"{S} {'seed' if S == 1 else 'seeds'}, their last evaluation"
+    table = task_table(title, caption, ("n", "any", "95 %", "last", "95 %", "return"))
     for task in tasks:
         episodes = [len(result.tasks[task]["success_any"]) for result in results]
         n = f"{S} x {episodes[0]}" if len(set(episodes)) == 1 else str(sum(episodes))

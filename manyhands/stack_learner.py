@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigError
 from learner.worker import LearnerWorker
 from manyhands import build
-from replay.ring import Ring
-from replay.sampler import Sampler
 
 if TYPE_CHECKING:
     from manyhands.stack import Join
@@ -31,8 +29,7 @@ def make(joined: "Sequence[Join]", settings: Mapping[str, Any]) -> LearnerWorker
             )
     made = build.algorithm(first.config, first.spec)
     trees = [build.seeds(join.config).child("learner") for join in joined]
-    tasks = range(len(first.config.tasks))
-    sources = [Sampler(Ring.attach(j.ring), tasks, made.plan, t.child("sampler").integer()) for j, t in zip(joined, trees, strict=True)]
+    sources = [build.sampler(join.config, made, join.ring, tree) for join, tree in zip(joined, trees, strict=True)]
     learner = LearnerWorker(made, sources, trees, replace(first.config.learner, **settings))
     learner.compile()
     return learner

@@ -13,7 +13,6 @@ import pytest
 from core.metrics import read_metrics
 from core.seeding import SeedTree
 from manyhands.balance import Shares
-from manyhands.result import Outcomes
 from manyhands.shortage import Short, in_words, short_tasks, wanted
 from manyhands.tables import print_run
 from protocols.evaluator import Evaluation, TaskOutcome
@@ -60,12 +59,6 @@ def test_a_run_is_as_good_as_its_mean_and_meets_a_target_in_every_task(tmp_path)
         assert (one["eval/version"], one["eval/success_any"], one["eval/success_any_min"]) == (1, pytest.approx(0.7), 0.4)
         assert (other["eval/point.0/success_any"], other["eval/point.1/success_last"], other["eval/point.1/return"]) == (0.6, 0.5, 0.0)
         assert (run.outcomes.best["version"], run.outcomes.last["version"]) == (1, 2)
-
-
-def test_a_checkpoint_from_before_results_per_task_is_understood():
-    outcomes = Outcomes(("dummy:point",))
-    outcomes.load_state_dict({"best": {"version": 3, "success_any": 0.8, "success_last": 0.5}})
-    assert (outcomes.reached, outcomes.last) == (0.8, None)
 
 
 def test_a_finished_run_leaves_its_result_task_by_task(tmp_path):
