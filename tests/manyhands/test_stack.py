@@ -118,6 +118,7 @@ def test_updates_of_all_are_one_call_and_each_gets_its_own_metrics(running):
 def test_who_leaves_holds_up_nobody(running):
     _, join, made = running([0, 1, 2])
     first, second, third = join(0), join(1), join(2)
+    assert second.describe() == "3 seeds", "all have come: who leaves before that has no place"
     waiting = [Asking(first, 2), Asking(third, 2)]
     second.close()
     assert [asking.get()["learner/loss"] for asking in waiting] == [0, 2]
