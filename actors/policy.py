@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts import Algorithm
+from core.seen import Watch
 from core.types import Weights
 
 
@@ -14,29 +15,35 @@ class Policy:
     """Acts by ``algorithm.act`` with the newest weights it was given; explores with its own generator.
 
     Args:
-        tasks: (N,) of each simulator.
+        watch: of the N simulators.
         random_steps: env steps at the start that draw actions uniformly from [-1, 1] instead.
     """
 
-    def __init__(
-        self, algorithm: Algorithm, generator: np.random.Generator, *, action_dim: int, random_steps: int, tasks: NDArray[np.int64]
-    ) -> None:
-        self.algorithm, self.generator, self.tasks = algorithm, generator, tasks
+    def __init__(self, algorithm: Algorithm, generator: np.random.Generator, watch: Watch, *, random_steps: int = 0) -> None:
+        self.algorithm, self.generator, self.watch = algorithm, generator, watch
         self.weights = Weights(0, {})
-        self.action_dim, self.random_steps_left = action_dim, random_steps
+        self.carry: Any = None
+        self.random_steps_left = random_steps
 
     @property
     def version(self) -> int:
         return self.weights.version
 
-    def explore(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, O) -> (N, A), with exploration."""
-        shape = (len(obs), self.action_dim)
-        if self.random_steps_left > 0:
-            self.random_steps_left -= len(obs)
-            return self.generator.uniform(-1.0, 1.0, shape).astype(np.float32)
-        noise = self.generator.standard_normal(shape, dtype=np.float32)
-        return self.algorithm.act(self.weights.params, None, obs, noise, self.tasks)[0]
+    def explore(self, obs: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+        """(N, O) -> actions (N, A) with exploration, and the algorithm's columns of replay."""
+        action, extra = self._random(len(obs)) if self.random_steps_left > 0 else self._drawn(obs)
+        self.watch.acted(action)
+        return action, extra
+
+    def _random(self, N: int) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+        self.random_steps_left -= N
+        self.watch.trial[:] = True  # a policy with a memory finds none when its turn comes
+        return self.generator.uniform(-1.0, 1.0, self.watch.action.shape).astype(np.float32), {}
+
+    def _drawn(self, obs: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+        noise = self.generator.standard_normal((len(obs), self.algorithm.noise_dim), dtype=np.float32)
+        action, self.carry, extra = self.algorithm.act(self.weights.params, self.carry, self.watch.seen(obs), noise)
+        return action, extra
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -44,9 +51,13 @@ class Policy:
             "random_steps_left": self.random_steps_left,
             "version": self.version,
             "params": dict(self.weights.params),
+            "watch": self.watch.state_dict(),
+            "carry": self.carry,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.generator.bit_generator.state = state["generator"]
         self.random_steps_left = state["random_steps_left"]
         self.weights = Weights(state["version"], dict(state["params"]))
+        self.watch.load_state_dict(state["watch"])
+        self.carry = state["carry"]

@@ -1,6 +1,7 @@
 """Actor side: turns the steps of N simulators into chunks of replay rows, one open chunk and one open episode per simulator."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,10 @@ class Recorder:
         self.episode = np.arange(first, first + slots, dtype=np.int64)
         self.next_episode, self.sequence = first + slots, 0
 
-    def begin(self, obs: Observation, action: NDArray[np.float32], version: int) -> None:
-        """The first half of a row: what was seen and done. Leading axis N."""
+    def begin(
+        self, obs: Observation, action: NDArray[np.float32], version: int, extra: Mapping[str, NDArray] = MappingProxyType({})
+    ) -> None:
+        """The first half of a row: what was seen and done, and the algorithm's own columns. Leading axis N."""
         at = (self.lane, self.first + self.filled)
         self._observe(at, obs)
         if self.first and len(fresh := np.flatnonzero(self.filled == 0)):
@@ -57,6 +60,8 @@ class Recorder:
         self.columns["version"][at] = version
         self.columns["episode"][at] = self.episode
         self.columns["t"][at] = self.t
+        for name, value in extra.items():
+            self.columns[name][at] = value
 
     def _observe(self, at: tuple[Any, Any], obs: Observation) -> None:
         """Writes to (slots, rows) ``at``, without the frame that the row before has."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.policy import Policy
 from actors.recorder import EPISODES_PER_INCARNATION, Recorder
@@ -71,6 +72,15 @@ class Config:
     def slots(self, tasks: int) -> int:
         """N, simulators of one actor."""
         return self.simulators * max(1, tasks // self.actors)
+
+    def simulators_of_task(self, tasks: int) -> int:
+        """N of one task, of all actors together."""
+        return self.simulators * max(1, self.actors // tasks)
+
+    def lanes(self, actor: int, tasks: int) -> NDArray[np.int64]:
+        """(slots,) the numbers of an actor's simulators among all of the run, task-major."""
+        own, first = np.array(self.tasks_of(actor, tasks)), actor // tasks * self.simulators
+        return (own[:, None] * self.simulators_of_task(tasks) + first + np.arange(self.simulators)).reshape(-1)
 
     def workers(self, tasks: int) -> int:
         """Simulator processes of one actor, on the cores that this process may use."""
@@ -136,13 +146,13 @@ class ActorWorker:
 
     def _act(self) -> None:
         """Chooses the next actions and sets the simulators going."""
-        actions = self.policy.explore(self.simulators.obs["obs"])
-        self._launch(actions, self.policy.version)
+        actions, extra = self.policy.explore(self.simulators.obs["obs"])
+        self._launch(actions, self.policy.version, extra)
 
-    def _launch(self, actions: np.ndarray, version: int) -> None:
-        self.pending, self.pending_version = actions, version
+    def _launch(self, actions: NDArray, version: int, extra: dict[str, NDArray]) -> None:
+        self.pending, self.pending_version, self.pending_extra = actions, version, extra
         self.variations = np.array(self.simulators.variations)  # a copy: the step set going may end an episode and begin the next
-        self.recorder.begin(self.simulators.obs, actions, version)
+        self.recorder.begin(self.simulators.obs, actions, version, extra)
         self.history[self.recorder.lane, self.recorder.t] = actions
         self.simulators.send(actions)
 
@@ -162,6 +172,9 @@ class ActorWorker:
             self.returns += step.reward
             self.success_any |= step.success
             ended = step.terminated | step.truncated
+            self.policy.watch.stepped(step.reward, ended | step.lost)
+            if step.lost.any():
+                self.policy.watch.begin(step.lost)
             for slot in np.flatnonzero(ended | step.lost | self.recorder.full()).tolist():
                 if step.lost[slot]:
                     lost += 1
@@ -206,6 +219,7 @@ class ActorWorker:
             "variations": self.variations,
             "pending": self.pending,
             "pending_version": self.pending_version,
+            "pending_extra": self.pending_extra,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -216,4 +230,4 @@ class ActorWorker:
             getattr(self, name)[...] = state[name]
         t = self.recorder.t
         self.simulators.replay([int(v) for v in state["variations"]], [self.history[i, : t[i]] for i in range(len(t))])
-        self._launch(np.asarray(state["pending"], np.float32), state["pending_version"])
+        self._launch(np.asarray(state["pending"], np.float32), state["pending_version"], dict(state["pending_extra"]))

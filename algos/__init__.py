@@ -1,6 +1,6 @@
 """Layer 1: what learns, one file per algorithm, found by name.
 
-A module here has a frozen ``Config`` and ``make(config, spec, tasks) -> Algorithm``; nothing else has to be edited to add one.
+A module here has a frozen ``Config`` and ``make(config, spec, tasks, simulators) -> Algorithm``; nothing else has to be edited to add one.
 """
 
 from importlib import import_module

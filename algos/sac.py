@@ -25,7 +25,7 @@ from algos.lib.pcgrad import pcgrad
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, stack_trees, write_tree
-from core.types import Batch, Field, Stream, TaskSpec
+from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
@@ -161,7 +161,7 @@ class SAC:
 
     def __init__(self, config: Config, spec: TaskSpec, tasks: int) -> None:
         self.config, self.tasks = config, tasks
-        self.action_dim = spec.action_dim
+        self.action_dim = self.noise_dim = spec.action_dim
         self.task_dim = tasks if tasks > 1 else 0
         self.obs_dim, self.input_dim = spec.obs_dim, spec.obs_dim + self.task_dim
         self.target_entropy = -config.target_entropy_scale * spec.action_dim
@@ -196,16 +196,11 @@ class SAC:
         return {**state.params.policy, "obs_mean": state.normalizer.mean, "obs_scale": scale_of(state.normalizer)}
 
     def act(
-        self,
-        params: Mapping[str, NDArray],
-        carry: Any,
-        obs: NDArray[np.float32],
-        noise: NDArray[np.float32] | None,
-        tasks: NDArray[np.int64],
+        self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
-        """obs (N, O) -> actions (N, A): tanh of a Gaussian sample, or of its mean where ``noise`` is None."""
-        x = (obs - params["obs_mean"]) * params["obs_scale"]
-        out = numpy_mlp(params, x, len(self.config.hidden) + 1, tasks, heads=self.config.multi_head)
+        """Actions (N, A): tanh of a Gaussian sample, or of its mean where ``noise`` is None."""
+        x = (seen.obs - params["obs_mean"]) * params["obs_scale"]
+        out = numpy_mlp(params, x, len(self.config.hidden) + 1, seen.tasks, heads=self.config.multi_head)
         mean, log_std = out[:, : self.action_dim], out[:, self.action_dim :]
         if noise is not None:
             mean = mean + np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)) * noise
@@ -364,6 +359,6 @@ def reward_scale_of(normalizer: Normalizer) -> Tensor:
     return normalizer.reward_square.clamp(min=STD_FLOOR**2).rsqrt()
 
 
-def make(config: Config, spec: TaskSpec, tasks: int) -> SAC:
-    """The algorithm for ``tasks`` tasks of one spec."""
+def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> SAC:
+    """The algorithm for ``tasks`` tasks of one spec, whatever the number of simulators of each."""
     return SAC(config, spec, tasks)

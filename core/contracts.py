@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Batch, Chunk, Field, Observation, Step, Stream, TaskSpec
+from core.types import Batch, Chunk, Field, Observation, Plan, Round, Seen, Step, TaskSpec
 
 
 @runtime_checkable
@@ -83,7 +83,15 @@ def alone(tensors: dict[str, Any]) -> dict[str, Any]:
 class Algorithm(Protocol):
     """What learns. A frozen object: all mutable tensors live in the ``State`` that ``init`` returns, whose leaves lead with [S]."""
 
-    plan: Stream
+    @property
+    def plan(self) -> Plan:
+        """What the learner needs for an update: draws from replay, or rounds of fresh episodes."""
+        ...
+
+    @property
+    def noise_dim(self) -> int:
+        """D, standard normal numbers per simulator and step that ``act`` explores with."""
+        ...
 
     def fields(self) -> tuple[Field, ...]:
         """Extra columns that replay must keep."""
@@ -94,13 +102,17 @@ class Algorithm(Protocol):
         ...
 
     def noise(self, state: Any, generators: Sequence[Any]) -> Any:
-        """The random numbers of one update, one generator per seed: randomness is an argument of ``update``."""
+        """The random numbers of one update, one generator per seed: randomness is an argument of ``update``. With ``Rounds`` a seed each,
+        [S] int64."""
         ...
 
     def update(self, state: Any, batch: Any, noise: Any, reduce: Reduce = alone) -> dict[str, Any]:
-        """One update in place. Returns metrics, each a tensor [S] (or [S, K]); never waits for the device.
+        """One update in place. Returns metrics, each a tensor [S] (or [S, K]).
+
+        With ``Stream`` it never waits for the device: it may be compiled, or be a part of a CUDA graph.
 
         Args:
+            batch: ``Batch``, or with ``Rounds`` the whole ``Round``, with [S] in front.
             reduce: averages gradients and statistics over the processes that share the batch.
         """
         ...
@@ -110,17 +122,36 @@ class Algorithm(Protocol):
         ...
 
     def act(
-        self,
-        params: Mapping[str, NDArray],
-        carry: Any,
-        obs: NDArray[np.float32],
-        noise: NDArray[np.float32] | None,
-        tasks: NDArray[np.int64],
+        self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
-        """Actions (N, A) for obs (N, O) of the tasks (N,), with plain arrays of one seed.
+        """Actions (N, A), with plain arrays of one seed; what it wants to be given back with the next step; its columns of replay.
 
         Args:
-            noise: (N, A) standard normal; None acts without exploring.
+            carry: what it returned at the last step, a dict of arrays (N, ...) or None; None at the very first. Where ``seen.trial`` is
+                set, a simulator's part of it means nothing any more.
+            noise: (N, D) standard normal; None acts without exploring.
+        """
+        ...
+
+
+@runtime_checkable
+class Adapting(Protocol):
+    """An algorithm that changes its parameters between two phases of a round, by gradients: MAML."""
+
+    def inner(self, state: Any, batch: Round, phase: int) -> dict[str, Any]:
+        """In place, what ``policy`` gives to the actors of the next phase. Returns metrics [S].
+
+        Args:
+            batch: with [S] in front; filled up to and with ``phase``.
+        """
+        ...
+
+    def adapt(self, params: Mapping[str, NDArray], batch: Round) -> dict[str, NDArray]:
+        """The same at test time, without a state: the parameters that each simulator goes on with, its lane in front.
+
+        Args:
+            params: those that acted, as ``policy`` gives them to one seed, or as this function returned them.
+            batch: the episodes so far of one phase, P = 1; all simulators as tasks of one each, (1, N, 1, E, T, ...).
         """
         ...
 

@@ -42,6 +42,8 @@ class TaskSpec:
     repeated: int = 0
     """F: ``obs[F : 2 * F]`` is what ``obs[:F]`` was one env step earlier (at an episode's first step whatever the simulator says).
     Replay keeps it once."""
+    discrete: bool = False
+    """An action chooses one of A: it is one-hot, and a simulator takes the largest of its numbers."""
 
     @property
     def obs_dim(self) -> int:
@@ -60,6 +62,25 @@ class Step(NamedTuple):
     """The time limit cut the episode: a value is bootstrapped through it."""
     success: bool
     """The task's success criterion holds at this very step."""
+
+
+class Seen(NamedTuple):
+    """What N simulators show a policy that is to act. Arrays lead with N."""
+
+    obs: NDArray
+    """(N, O) float32"""
+    tasks: NDArray
+    """(N,) int64, index of the task, 0 <= task < K"""
+    lanes: NDArray
+    """(N,) int64, the number of the simulator among all of the run, task-major: which of per-simulator parameters are its own"""
+    trial: NDArray
+    """(N,) bool, the first step of a trial: nothing from before counts"""
+    episode: NDArray
+    """(N,) bool, the first step of an episode, be it the first of a trial or a later one"""
+    action: NDArray
+    """(N, A) float32, what this simulator did last in this trial; 0 at its first step"""
+    reward: NDArray
+    """(N,) float32, what that brought; 0 at the trial's first step"""
 
 
 class Chunk(NamedTuple):
@@ -94,6 +115,28 @@ class Batch(NamedTuple):
     """(K, B, O) float32, the observation that ends the window"""
     bootstrap: "Tensor"
     """(K, B) float32: gamma^m for a window of m steps, 0 where it ends in a terminal state"""
+    chosen: "Tensor | tuple[()]" = ()
+    """(T,) int64, the tasks that the draw is of, which then leads with T in place of K; nothing where it is of all"""
+    context: "Tensor | tuple[()]" = ()
+    """(T, C, O + A + 1) float32: observation, action and reward of C transitions of each task; nothing where the plan asks for none"""
+
+
+class Round(NamedTuple):
+    """Whole episodes of one goal per simulator, for P phases, K tasks, N simulators of each, E episodes of at most T env steps.
+
+    Episode e + 1 follows e in the same simulator. What lies behind the end of an episode is zeros.
+    """
+
+    obs: "Tensor"
+    """(P, K, N, E, T, O) float32"""
+    action: "Tensor"
+    """(P, K, N, E, T, A) float32, as the policy drew it: perhaps outside the bounds to which it was clipped"""
+    reward: "Tensor"
+    """(P, K, N, E, T) float32"""
+    valid: "Tensor"
+    """(P, K, N, E, T) float32: 1 where a step was taken, 0 behind the end"""
+    extra: "dict[str, Tensor]"
+    """the algorithm's own columns, (P, K, N, E, T, ...)"""
 
 
 class Weights(NamedTuple):
@@ -115,3 +158,33 @@ class Stream:
     """env steps folded into one transition"""
     gamma: float = 0.99
     """discount per env step"""
+    trial: int = 1
+    """episodes of a simulator that a policy with a memory plays as one trial, while collecting"""
+    tasks: int = 0
+    """T, tasks drawn anew, without replacement, for each update; 0: all K"""
+    hold: int = 1
+    """updates that the tasks drawn are kept for"""
+    context: int = 0
+    """C, transitions of each task drawn beside the batch"""
+    recent: int = 0
+    """transitions of a task, its newest, that the context is drawn from; 0: all"""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The plan of an on-policy algorithm: what is collected for one update, and then never learned from again."""
+
+    episodes: int
+    """E, whole episodes of each simulator in each phase"""
+    phases: int = 1
+    """P: between two phases of a round the learner gives actors other parameters (MAML: 1 + inner steps)"""
+    one_goal: bool = False
+    """all episodes of a simulator in a round are one trial: they share their goal, and a policy with a memory keeps it between them"""
+
+    @property
+    def trial(self) -> int:
+        """Episodes of a simulator that belong together."""
+        return self.episodes * self.phases if self.one_goal else 1
+
+
+Plan = Stream | Rounds

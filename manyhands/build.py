@@ -15,6 +15,7 @@ from actors.worker import ActorWorker
 from core.contracts import Algorithm, ChunkSink, Reduce, alone
 from core.rows import row_dtype
 from core.seeding import SeedTree
+from core.seen import Watch
 from core.types import TaskSpec
 from learner.ranks import RankedLearner, part
 from learner.worker import LearnerWorker
@@ -46,7 +47,7 @@ def seeds(config: RunConfig) -> SeedTree:
 
 
 def algorithm(config: RunConfig, spec: TaskSpec) -> Algorithm:
-    return algos.find(config.algorithm).make(config.algo, spec, len(config.tasks))
+    return algos.find(config.algorithm).make(config.algo, spec, len(config.tasks), config.actors.simulators_of_task(len(config.tasks)))
 
 
 def rows(config: RunConfig, spec: TaskSpec) -> np.dtype:
@@ -113,12 +114,12 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         log_dir=logs / f"actor-{index}",
         wait=False,
     )
+    made = algorithm(config, spec)
     policy = Policy(
-        algorithm(config, spec),
+        made,
         trees[0].child("exploration", incarnation).numpy(),
-        action_dim=spec.action_dim,
+        Watch(tasks, spec.action_dim, settings.lanes(index, len(config.tasks)), made.plan.trial),
         random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
-        tasks=tasks,
     )
     recorder = Recorder(
         rows(config, spec),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.contracts import Algorithm, SimulatorStep
-from core.errors import ConfigError
+from core.seen import Watch
 from core.types import Weights
 
 
@@ -33,32 +33,32 @@ class Player(Protocol):
 
 
 class AlgorithmPlayer:
-    """A published policy that remembers nothing between steps.
+    """A published policy; what it remembers, it forgets with each trial.
 
     Args:
         tasks: (N,) the algorithm's index of each simulator's task.
+        action_dim: A.
         rng: actions are sampled with its noise; None acts deterministically.
-        action_dim: A, needed to sample.
     """
 
     def __init__(
-        self, algorithm: Algorithm, weights: Weights, tasks: ArrayLike, rng: np.random.Generator | None = None, *, action_dim: int = 0
+        self, algorithm: Algorithm, weights: Weights, tasks: ArrayLike, rng: np.random.Generator | None = None, *, action_dim: int
     ) -> None:
-        if rng is not None and action_dim < 1:
-            raise ConfigError(f"sampled actions: action_dim is {action_dim}. Allowed: the number of actions, at least 1")
-        self.algorithm, self.weights, self.rng, self.action_dim = algorithm, weights, rng, action_dim
+        self.algorithm, self.weights, self.rng = algorithm, weights, rng
         self.settings = {"version": weights.version, "actions": "deterministic" if rng is None else "sampled"}
-        self.tasks = np.asarray(tasks, np.int64)
+        self.watch, self.carry = Watch(tasks, action_dim), None
 
     def begin(self, slots: NDArray[np.bool_]) -> None:
-        """Nothing to forget."""
+        self.watch.begin(slots)
 
     def observe(self, step: SimulatorStep) -> None:
-        """Nothing to learn."""
+        self.watch.stepped(step.reward, step.terminated | step.truncated | step.lost)
 
     def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        noise = None if self.rng is None else self.rng.standard_normal((len(obs), self.action_dim), np.float32)
-        return self.algorithm.act(self.weights.params, None, obs, noise, self.tasks)[0]
+        noise = None if self.rng is None else self.rng.standard_normal((len(obs), self.algorithm.noise_dim), np.float32)
+        action, self.carry, _ = self.algorithm.act(self.weights.params, self.carry, self.watch.seen(obs), noise)
+        self.watch.acted(action)
+        return np.clip(action, -1.0, 1.0)
 
 
 class FunctionPlayer:

@@ -1,8 +1,9 @@
 """Multi-layer perceptrons as plain parameter dicts, single or stacked, for one task or many, in torch (learner) and in numpy (actors)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+Activation = Literal["relu", "tanh"]
+TORCH: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 Params = dict[str, Tensor]
 """``w0`` (..., in, H), ``b0`` (..., 1, H), ``w1`` ... A leading axis stacks independent networks. A network that is told its task has K
 more rows in ``w0``, which a task's one-hot would select; one with a head per task has a last layer (..., K, H, out), (..., K, 1, out)."""
@@ -35,24 +38,29 @@ def init_mlp(
     return params
 
 
-def mlp(params: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """ReLU network, linear output: (B, in) -> (B, out), or with stacked parameters (stack, B, in) -> (stack, B, out)."""
-    layers = len(params) // 2
+def depth(params: Mapping[str, Any]) -> int:
+    """Layers of a network, whatever else lies beside its weights."""
+    return sum(name.startswith("w") for name in params)
+
+
+def mlp(params: Mapping[str, Tensor], x: Tensor, activation: Activation = "relu") -> Tensor:
+    """Linear output: (B, in) -> (B, out), or with stacked parameters (stack, B, in) -> (stack, B, out)."""
+    layers, bend = depth(params), TORCH[activation]
     for i in range(layers):
         x = x @ params[f"w{i}"] + params[f"b{i}"]
         if i < layers - 1:
-            x = F.relu(x)
+            x = bend(x)
     return x
 
 
-def task_mlp(params: Mapping[str, Tensor], x: Tensor, *, heads: bool) -> Tensor:
+def task_mlp(params: Mapping[str, Tensor], x: Tensor, *, heads: bool, activation: Activation = "relu") -> Tensor:
     """The same over task-major data: x (K, B, in) without one-hot -> (K, B, out); with stacked parameters -> (stack, K, B, out).
 
     A one-hot times the first layer is one of its rows, so that row is added; heads are one batched product, in which no sample visits
     another task's.
     """
     K, B, n = x.shape
-    layers, first = len(params) // 2, params["w0"]
+    layers, first, bend = depth(params), params["w0"], TORCH[activation]
     hidden = x.flatten(0, 1)
     if first.dim() == 3:
         hidden = hidden.expand(first.shape[0], -1, -1)
@@ -66,7 +74,7 @@ def task_mlp(params: Mapping[str, Tensor], x: Tensor, *, heads: bool) -> Tensor:
         else:
             hidden = hidden @ weight + bias
         if i < layers - 1:
-            hidden = F.relu(hidden)
+            hidden = bend(hidden)
     return hidden.unflatten(-2, (K, B))
 
 
@@ -79,7 +87,7 @@ def of_task(params: Mapping[str, Tensor], task: Tensor, *, told: bool, heads: bo
         task: (K,) its one-hot.
         told: whether the network is told its task.
     """
-    chosen, last = dict(params), len(params) // 2 - 1
+    chosen, last = dict(params), depth(params) - 1
     if told:
         shared, rows = params["w0"][..., : -len(task), :], params["w0"][..., -len(task) :, :]
         chosen["w0"] = torch.cat([shared, (task[:, None] * rows).sum(-2, keepdim=True)], -2)
@@ -90,7 +98,13 @@ def of_task(params: Mapping[str, Tensor], task: Tensor, *, told: bool, heads: bo
 
 
 def numpy_mlp(
-    params: Mapping[str, NDArray], x: NDArray[np.float32], layers: int, tasks: NDArray[np.int64], *, heads: bool
+    params: Mapping[str, NDArray],
+    x: NDArray[np.float32],
+    layers: int,
+    tasks: NDArray[np.int64],
+    *,
+    heads: bool = False,
+    activation: Activation = "relu",
 ) -> NDArray[np.float32]:
     """The forward pass of ``task_mlp`` on arrays: x (N, in) of the tasks (N,) -> (N, out). At N = 1 it takes a third of torch's time."""
     for i in range(layers):
@@ -105,6 +119,8 @@ def numpy_mlp(
         else:
             x = x @ weight
             x += bias
-        if i < layers - 1:
+        if i < layers - 1 and activation == "relu":
             np.maximum(x, 0.0, out=x)
+        elif i < layers - 1:
+            np.tanh(x, out=x)
     return x

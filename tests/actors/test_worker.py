@@ -108,7 +108,7 @@ def test_an_actor_steps_several_tasks(make):
     worker = make(tiny(**MIXED), index=1)
     report = worker.collect(15)
     assert report.steps == 15 * 4
-    assert worker.recorder.tasks.tolist() == worker.policy.tasks.tolist() == [1, 1, 3, 3]
+    assert worker.recorder.tasks.tolist() == worker.policy.watch.tasks.tolist() == [1, 1, 3, 3]
     assert sorted(episode.task for episode in report.episodes) == [1] * 4 + [3] * 4
     assert all(chunk.task == [1, 1, 3, 3][int(chunk.rows["slot"][0])] for chunk in worker.sink.chunks)
     assert [chunk.sequence for chunk in worker.sink.chunks] == list(range(len(worker.sink.chunks)))

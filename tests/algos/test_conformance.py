@@ -7,25 +7,10 @@ import pytest
 import torch
 
 import algos
-from core.contracts import Algorithm
 from core.tree import map_tree, named_leaves
-from core.types import Batch, Field, TaskSpec
+from tests.algos.made import CASES, HORIZON, SPEC, batch, made, on_policy, params, seen
 
-SPEC = TaskSpec("test", (Field("obs", (5,)),), 2, 100)
-CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
-
-
-def made(name: str, tasks: int) -> Algorithm:
-    module = algos.find(name)
-    return module.make(module.Config(), SPEC, tasks)
-
-
-def batch(algorithm: Algorithm, tasks: int, seed: int = 0) -> Batch:
-    g = torch.Generator().manual_seed(seed)
-    lead = (1, tasks, algorithm.plan.batch_size)
-    obs, next_obs = torch.randn(*lead, 5, generator=g), torch.randn(*lead, 5, generator=g)
-    action = torch.rand(*lead, 2, generator=g) * 2 - 1
-    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, algorithm.plan.gamma))
+COMPILED = [case for case in CASES if not on_policy(case[0])]
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)
@@ -44,7 +29,7 @@ def test_update_changes_the_state_in_place_and_reports_per_seed(name, tasks):
         assert torch.isfinite(value).all()
 
 
-@pytest.mark.parametrize(("name", "tasks"), CASES)
+@pytest.mark.parametrize(("name", "tasks"), COMPILED)
 def test_update_never_waits_for_the_device(name, tasks):
     algorithm = made(name, tasks)
     state = algorithm.init([0])
@@ -70,19 +55,37 @@ def test_same_inputs_same_bits(name, tasks):
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)
-def test_acting_is_bounded_and_without_noise_deterministic(name, tasks):
+def test_acting_without_noise_is_deterministic(name, tasks):
+    """Through an episode, with what the algorithm wants to remember."""
     algorithm = made(name, tasks)
-    params = {k: v[0].numpy() for k, v in algorithm.policy(algorithm.init([0])).items()}
-    obs = np.random.default_rng(0).standard_normal((6, 5), dtype=np.float32)
-    for task in [np.full(6, k) for k in range(tasks)]:
-        action, _, _ = algorithm.act(params, None, obs, None, task)
-        again, _, _ = algorithm.act(params, None, obs, None, task)
-        explored, _, _ = algorithm.act(params, None, obs, np.ones((6, 2), np.float32), task)
-        assert action.shape == (6, 2)
-        assert action.dtype == np.float32
-        assert np.array_equal(action, again)
-        assert not np.array_equal(action, explored)
-        assert max(abs(action).max(), abs(explored).max()) <= 1
+    own = params(algorithm, algorithm.init([0]))
+    explores = np.ones((6, algorithm.noise_dim), np.float32)
+    for task in range(tasks):
+        carries = [None, None, None]
+        for t in range(HORIZON):
+            now, actions = seen(6, task, first=t == 0), []
+            for i, noise in enumerate((None, None, explores)):
+                action, carries[i], extra = algorithm.act(own, carries[i], now, noise)
+                assert action.shape == (6, 2)
+                assert action.dtype == np.float32
+                assert {name: value.shape[1:] for name, value in extra.items()} == {f.name: f.shape for f in algorithm.fields()}
+                actions.append(action)
+            assert np.array_equal(actions[0], actions[1])
+            assert not np.array_equal(actions[0], actions[2])
+            if not on_policy(name):
+                assert max(abs(action).max() for action in actions) <= 1
+
+
+@pytest.mark.parametrize(("name", "tasks"), CASES)
+def test_a_trial_begins_without_memory(name, tasks):
+    algorithm = made(name, tasks)
+    own = params(algorithm, algorithm.init([0]))
+    noise, carry = np.ones((6, algorithm.noise_dim), np.float32), None
+    for t in range(3):
+        _, carry, _ = algorithm.act(own, carry, seen(6, first=t == 0), noise)
+    fresh, _, _ = algorithm.act(own, None, seen(6), noise)
+    again, _, _ = algorithm.act(own, carry, seen(6), noise)
+    np.testing.assert_array_equal(fresh, again)
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
@@ -99,8 +102,8 @@ def test_actors_compute_the_learners_policy(tasks, normalize, heads):
     noise = torch.randn(tasks, 8, 2)
     one = map_tree(lambda leaf: leaf[0], state)
     expected, _ = algorithm.sample_action(one.params.policy, algorithm._normalized(obs, one.normalizer), noise)
-    params = {k: v[0].numpy() for k, v in algorithm.policy(state).items()}
     which = np.arange(tasks * 8) % tasks  # in no order
     rows = which, np.arange(tasks * 8) // tasks
-    action, _, _ = algorithm.act(params, None, obs.numpy()[rows], noise.numpy()[rows], which)
+    now = seen(len(which), which, obs=obs.numpy()[rows])
+    action, _, _ = algorithm.act(params(algorithm, state), None, now, noise.numpy()[rows])
     np.testing.assert_allclose(action, expected.numpy()[rows], atol=1e-5)

@@ -7,43 +7,43 @@ import torch
 import algos
 from core.checkpoint import Checkpoints
 from core.rows import row_dtype
+from core.seen import Watch
 from core.tree import map_tree, named_leaves
-from core.types import Batch
 from simulators.pool import SimulatorPool
+from tests.algos.made import batch, made, params
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
 @pytest.mark.parametrize("name", algos.names())
 def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
-    module = algos.find(name)
     with SimulatorPool("dummy:point", [0, 1, 2], {"horizon": 10}) as pool:
-        algorithm = module.make(module.Config(), pool.spec, tasks)
+        algorithm = made(name, tasks, pool.spec)
         state = algorithm.init([3])
-        params = {k: v[0].numpy() for k, v in algorithm.policy(state).items()}
-        assert all(v.dtype == np.float32 for v in params.values())
+        own = params(algorithm, state)
+        assert all(v.dtype == np.float32 for v in own.values())
         declared = {field.name: field for field in algorithm.fields()}
         assert set(declared) < set(row_dtype(pool.spec, declared.values()).names) or not declared
         pool.reset([0, 0, 0])
-        carry = None
+        carry, watch = None, Watch(np.full(3, tasks - 1), 2)
         for t in range(12):
-            noise = np.random.default_rng(t).standard_normal((3, 2), dtype=np.float32)
-            action, carry, extra = algorithm.act(params, carry, pool.obs["obs"], noise, np.full(3, tasks - 1))
+            noise = np.random.default_rng(t).standard_normal((3, algorithm.noise_dim), dtype=np.float32)
+            action, carry, extra = algorithm.act(own, carry, watch.seen(pool.obs["obs"]), noise)
             assert extra.keys() == declared.keys()
             assert all(extra[key].shape == (3, *field.shape) for key, field in declared.items())
-            pool.step(action)
+            watch.acted(action)
+            step = pool.step(np.clip(action, -1, 1))
+            watch.stepped(step.reward, step.terminated | step.truncated)
 
-        lead = (1, tasks, algorithm.plan.batch_size)
-        obs = torch.randn(*lead, pool.spec.obs_dim)
-        batch = Batch(obs, torch.rand(*lead, 2) * 2 - 1, torch.randn(lead), obs + 0.1, torch.full(lead, 0.9))
+        one = batch(algorithm, tasks, spec=pool.spec)
         generator = torch.Generator().manual_seed(0)
-        algorithm.update(state, batch, algorithm.noise(state, [generator]))
+        algorithm.update(state, one, algorithm.noise(state, [generator]))
     Checkpoints(tmp_path).save(1, {"tensors": dict(named_leaves(state))})
     loaded = Checkpoints(tmp_path).load().components["tensors"]
     twin = map_tree(torch.clone, algorithm.init([99]))
     for path, leaf in named_leaves(twin):
         leaf.copy_(loaded[path])
     noise = algorithm.noise(state, [generator])
-    for one in (state, twin):
-        algorithm.update(one, batch, noise)
+    for state_of in (state, twin):
+        algorithm.update(state_of, one, noise)
     for (path, a), (_, b) in zip(named_leaves(state), named_leaves(twin), strict=True):
         assert torch.equal(a, b), path

@@ -8,7 +8,7 @@ import numpy as np
 from core.types import Field, TaskSpec, Weights
 
 WEIGHTS = Weights(7, {})
-ACTS = SimpleNamespace(act=lambda params, carry, obs, noise, task: (np.zeros((len(obs), 1), np.float32), carry, {}))
+ACTS = SimpleNamespace(noise_dim=1, act=lambda params, carry, seen, noise: (np.zeros((len(seen.obs), 1), np.float32), carry, {}))
 
 
 def spec(task: str = "fake", horizon: int = 500, **labels: str) -> TaskSpec:

@@ -90,11 +90,11 @@ def test_uneven_quota_and_more_simulators_than_episodes():
 def test_actions_are_deterministic_unless_sampling_is_asked_for():
     seen = []
 
-    def act(params, carry, obs, noise, task):
+    def act(params, carry, now, noise):
         seen.append(noise)
-        return np.zeros((len(obs), 1), np.float32), carry, {}
+        return np.zeros((len(now.obs), 1), np.float32), carry, {}
 
-    evaluator = PolicyEvaluator(SimpleNamespace(act=act), Fake([[2]], horizon=5), from_zero(1, 1))
+    evaluator = PolicyEvaluator(SimpleNamespace(act=act, noise_dim=1), Fake([[2]], horizon=5), from_zero(1, 1))
     assert evaluator.results(WEIGHTS).settings["fake"]["actions"] == "deterministic"
     assert seen == [None, None]
     told = evaluator.results(WEIGHTS, {"seed": 3}, np.random.default_rng(1)).settings["fake"]
@@ -113,9 +113,9 @@ def test_many_tasks_are_one_evaluation_each_with_its_own_index_and_quota():
     """Two tasks may have one name; the policy is told the index of each simulator's task."""
     told = []
 
-    def act(params, carry, obs, noise, tasks):
-        told.append(tasks.tolist())
-        return np.zeros((len(obs), 1), np.float32), carry, {}
+    def act(params, carry, seen, noise):
+        told.append(seen.tasks.tolist())
+        return np.zeros((len(seen.obs), 1), np.float32), carry, {}
 
     slots = [0, 0, 1, 2]
     fake = Fake([[1, 2], [3, 4], [NEVER, NEVER], [2, NEVER]], horizon=5, tasks=["a", "a", "b", "a"])

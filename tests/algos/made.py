@@ -1,0 +1,64 @@
+"""Small algorithms by name, and made-up data of the shapes that their plans ask for."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+import algos
+from core.contracts import Algorithm
+from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
+
+OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6
+SPEC = TaskSpec("test", (Field("obs", (OBS,)),), ACT, HORIZON)
+SETTINGS: dict[str, dict[str, Any]] = {}
+"""name -> settings that make it small, where its own would be slow"""
+CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
+
+
+def made(name: str, tasks: int, spec: TaskSpec = SPEC) -> Algorithm:
+    module = algos.find(name)
+    return module.make(module.Config(**SETTINGS.get(name, {})), spec, tasks, SIMULATORS)
+
+
+def on_policy(name: str) -> bool:
+    return isinstance(made(name, 1).plan, Rounds)
+
+
+def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec = SPEC) -> Any:
+    """What ``update`` takes, of one seed."""
+    g = torch.Generator().manual_seed(seed)
+    plan, obs_dim = algorithm.plan, spec.obs_dim
+    if isinstance(plan, Rounds):
+        return a_round(algorithm, (1, plan.phases, tasks, SIMULATORS, plan.episodes, spec.horizon), g, spec)
+    lead = (1, tasks, plan.batch_size)
+    obs, next_obs = torch.randn(*lead, obs_dim, generator=g), torch.randn(*lead, obs_dim, generator=g)
+    action = torch.rand(*lead, spec.action_dim, generator=g) * 2 - 1
+    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma))
+
+
+def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:
+    """Of every simulator the last episode ended early."""
+    valid = torch.ones(lead)
+    valid[..., -1, lead[-1] // 2 :] = 0
+    shapes = {"obs": (spec.obs_dim,), "action": (spec.action_dim,), "reward": ()}
+    columns = {name: torch.randn(*lead, *shape, generator=g) for name, shape in shapes.items()}
+    extra = {field.name: torch.randn(*lead, *field.shape, generator=g) for field in algorithm.fields()}
+    cut = {name: value * valid.reshape(*lead, *[1] * (value.dim() - valid.dim())) for name, value in (columns | extra).items()}
+    return Round(cut["obs"], cut["action"], cut["reward"], valid, {name: cut[name] for name in extra})
+
+
+def seen(N: int, tasks: Any = 0, *, obs: Any = None, first: bool = True) -> Seen:
+    """N simulators at the beginning of their trials, or in the midst of an episode."""
+    rng = np.random.default_rng(0)
+    obs = rng.standard_normal((N, OBS), dtype=np.float32) if obs is None else obs
+    action, reward = (
+        (np.zeros((N, ACT), np.float32), np.zeros(N, np.float32)) if first else (rng.random((N, ACT), "f4"), rng.random(N, "f4"))
+    )
+    begun = np.full(N, first)
+    return Seen(obs, np.broadcast_to(np.asarray(tasks), (N,)), np.arange(N), begun, begun, action, reward)
+
+
+def params(algorithm: Algorithm, state: Any) -> dict[str, np.ndarray]:
+    """What an actor gets."""
+    return {k: v[0].numpy() for k, v in algorithm.policy(state).items()}
