@@ -81,7 +81,8 @@ class Ours:
 def learner(algorithm: Any, sources: list[Any], threads: int, **config: Any) -> tuple[Any, float]:
     """The learner of a run with one seed for every source, and the seconds that compiling it took."""
     from core.seeding import SeedTree
-    from learner.worker import Config, LearnerWorker
+    from learner.settings import Config
+    from learner.worker import LearnerWorker
 
     settings = Config(threads=threads, eager_first=0, **config)
     worker = LearnerWorker(algorithm, sources, [SeedTree(seed) for seed in range(len(sources))], settings)

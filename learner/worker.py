@@ -1,9 +1,7 @@
 """Learner side: owns the states of one algorithm's seeds, draws from replay, updates, publishes versioned weights."""
 
-import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,65 +9,20 @@ import torch
 from torch import Tensor
 
 from core.contracts import Algorithm, BatchSource, Reduce, alone
-from core.errors import CheckpointError, ConfigError
+from core.errors import ConfigError
 from core.seeding import SeedTree
-from core.tree import index_tree, named_leaves
-from core.types import Weights
-from learner import graph, precision
-from learner.device import CORES, choose, limit_memory, memory_errors, restore_generator, scope
+from learner.device import CORES, memory_errors, scope
 from learner.feed import Retired
+from learner.settings import Config
 from learner.stack import Stack
+from learner.states import SeedStates, numbers
 from learner.step import Step
 
 Metrics = dict[str, float] | list[dict[str, float]]
 """of one seed a dict, of several one dict per seed"""
 
 
-@dataclass(frozen=True)
-class Config:
-    """How updates run."""
-
-    device: str = "auto"
-    """auto (CUDA where there is a GPU) | cpu | cuda | cuda:N"""
-    threads: int = 0
-    """CPU threads of the update; 0: all cores but one, which simulators need: threads that wait for one another must not wait for a core"""
-    compile: str = "auto"
-    """auto (one compiled graph where a C++ compiler is installed, for CUDA also Triton) | compile | eager"""
-    eager_first: int = 500
-    """updates at the start of a run that the eager twin does while the graph is compiled; a number, not a time, so that runs repeat"""
-    matmul: str = "auto"
-    """on the CPU: auto (measured at start) | default | onednn"""
-    tf32: bool = True
-    """on CUDA: float32 matrix products with TF32's 10 bits of mantissa"""
-    cuda_graph: str = "auto"
-    """auto (on CUDA; where capturing fails, without, and a warning) | on | off"""
-    updates_per_launch: int = 8
-    """on CUDA: updates that one graph makes; what is left over goes one by one"""
-    metrics_every: int = 100
-    """on CUDA: updates between two looks at the losses, each of which waits for the GPU; the CPU tells them after every call"""
-    ranks: int = 1
-    """processes that share every batch, on CUDA a GPU for each; algo.batch_size must be a multiple"""
-    memory_fraction: float = 1.0
-    """on CUDA: the share of the GPU's memory that this learner may take"""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ConfigError(f"learner.device is {self.device!r}; allowed: auto, cpu, cuda, cuda:N")
-        if self.threads < 0:
-            raise ConfigError(f"learner.threads is {self.threads}; it must be 0 (all cores but one) or more")
-        if self.eager_first < 0:
-            raise ConfigError(f"learner.eager_first is {self.eager_first}; it must be 0 or more")
-        for name, allowed in (("matmul", ("auto", *precision.CPU_PATHS)), ("cuda_graph", graph.MODES)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"learner.{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
-        for name in ("updates_per_launch", "metrics_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must be 1 or more")
-        if not 0 < self.memory_fraction <= 1:
-            raise ConfigError(f"learner.memory_fraction is {self.memory_fraction}; it must be in (0, 1]")
-
-
-class LearnerWorker:
+class LearnerWorker(SeedStates):
     """See the module. S seeds, which know nothing of each other: each ends where it would end alone.
 
     Args:
@@ -88,11 +41,7 @@ class LearnerWorker:
     ) -> None:
         if not seeds or len(sources) != len(seeds):
             raise ConfigError(f"a learner needs one batch source per seed; it got {len(sources)} for {len(seeds)} seeds")
-        self.algorithm, self.config, self.seeds, self.device = algorithm, config, list(seeds), choose(config.device)
-        self.threads = config.threads or max(1, CORES - 1)
-        torch.set_num_threads(self.threads)
-        limit_memory(self.device, config.memory_fraction)
-        self.precision = precision.begin(self.device, config.matmul, config.tf32)
+        super().__init__(algorithm, seeds, config, threads=config.threads or max(1, CORES - 1))
         self._make = partial(
             Stack,
             algorithm,
@@ -105,14 +54,18 @@ class LearnerWorker:
         with scope(self.device), memory_errors():
             self.stack = self._make(sources, seeds)
         self._lone: Stack | None = None
-        self._host: dict[str, Tensor] = {}
-        S = len(seeds)
-        self.updates, self.version = [0] * S, [0] * S
-        """per seed: updates done, newest version published"""
 
     @property
     def state(self) -> Any:
         return self.stack.state
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        return self.stack.generators
+
+    @property
+    def sources(self) -> Sequence[BatchSource]:
+        return self.stack.feed.sources
 
     @property
     def step(self) -> Step:
@@ -197,69 +150,5 @@ class LearnerWorker:
         shown: list[dict[str, float]] = []
         for (metrics, row), done, count in zip(last, self.updates, counts, strict=True):
             due = metrics and (done + count) // every > done // every
-            shown.append(_numbers(metrics, row) if due else {})
+            shown.append(numbers(metrics, row) if due else {})
         return shown
-
-    # ---- weights ------------------------------------------------------------------------------------------------------
-
-    def publish(self, seed: int = 0) -> Weights:
-        """A private copy of the policy under the next version number."""
-        self.version[seed] += 1
-        return self.weights(seed)
-
-    def weights(self, seed: int = 0) -> Weights:
-        """The policy as it is now, under the current version number."""
-        policy = index_tree(self.algorithm.policy(self.state), seed)
-        if self.device.type == "cuda":
-            policy = self._to_host(policy)
-        return Weights(self.version[seed], {name: leaf.numpy().copy() for name, leaf in policy.items()})
-
-    def _to_host(self, policy: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Into pinned memory that is reused, with one wait for all."""
-        with scope(self.device):
-            for name, leaf in policy.items():
-                if name not in self._host:
-                    self._host[name] = torch.empty(leaf.shape, dtype=leaf.dtype, pin_memory=True)
-                self._host[name].copy_(leaf, non_blocking=True)
-            done = torch.cuda.Event()
-            done.record()
-            done.synchronize()
-        return self._host
-
-    # ---- checkpoint ---------------------------------------------------------------------------------------------------
-
-    def state_dict(self, seed: int = 0) -> dict[str, Any]:
-        """Of one seed, as a learner of that seed alone would save it; copies in the host's memory."""
-        own = index_tree(self.state, slice(seed, seed + 1))
-        return {
-            "tensors": {name: leaf.to("cpu", copy=True) for name, leaf in named_leaves(own)},
-            "generator": self.stack.generators[seed].get_state(),
-            "generator_kind": self.device.type,
-            "updates": self.updates[seed],
-            "version": self.version[seed],
-            "matmul": self.precision.path,
-            "source": self.stack.feed.sources[seed].state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any], seed: int = 0) -> None:
-        saved, here = state["tensors"], dict(named_leaves(index_tree(self.state, slice(seed, seed + 1))))
-        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in here.items()}:
-            odd = sorted(k for k in saved.keys() | here.keys() if k not in saved or k not in here or saved[k].shape != here[k].shape)
-            raise CheckpointError(f"the checkpoint's networks do not fit this configuration; differing: {', '.join(odd[:5])}")
-        for name, leaf in here.items():
-            leaf.copy_(saved[name])
-        self.updates[seed], self.version[seed] = state["updates"], state["version"]
-        anew = self.seeds[seed].child("noise", state["updates"]).integer()
-        restore_generator(self.stack.generators[seed], state["generator_kind"], state["generator"], anew)
-        self.precision = precision.keep(self.precision, state["matmul"])
-        self.stack.feed.sources[seed].load_state_dict(state["source"])
-
-
-def _numbers(metrics: Mapping[str, Tensor], row: int) -> dict[str, float]:
-    """One seed's, with one wait for all. What an algorithm tells per task, (S, K), is numbered."""
-    own = [value[row].reshape(-1) for value in metrics.values()]
-    values, shown = iter(torch.cat(own).tolist()), {}
-    for name, part in zip(metrics, own, strict=True):
-        for k in range(len(part)):
-            shown[f"learner/{name}" if metrics[name].dim() == 1 else f"learner/{name}/{k}"] = next(values)
-    return shown

@@ -5,25 +5,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import algos
 from actors.policy import Policy
 from actors.recorder import Recorder
+from actors.rounds import RoundWorker
 from actors.worker import ActorWorker
 from core.contracts import Algorithm, ChunkSink, Reduce, alone
-from core.rows import row_dtype
+from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree
 from core.seen import Watch
-from core.types import TaskSpec
+from core.types import Rounds, Stream, TaskSpec
 from learner.ranks import RankedLearner, part
+from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
 from protocols.plan import each_from_zero, per_goal
 from replay.ingest import Ingest
 from replay.ring import Ring
+from replay.rounds import RoundSource, rows_of_round
 from replay.sampler import Sampler
 from replay.windows import rows_read
 from simulators.pool import SimulatorPool
@@ -54,21 +58,37 @@ def rows(config: RunConfig, spec: TaskSpec) -> np.dtype:
     return row_dtype(spec, algorithm(config, spec).fields())
 
 
+class RingSize(NamedTuple):
+    """What a run's ring is made with."""
+
+    dtype: np.dtype
+    tasks: int
+    capacity: int
+    """rows per task: those of one round on-policy, else as the settings say"""
+    writers: int
+    window: int
+
+
+def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
+    made = algorithm(config, spec)
+    dtype, K, plan = row_dtype(spec, made.fields()), len(config.tasks), made.plan
+    if isinstance(plan, Rounds):
+        capacity, window = rows_of_round(dtype, plan, config.actors.simulators_of_task(K), spec.horizon), 1 + opening_rows(dtype)
+    else:
+        capacity, window = config.replay.capacity, rows_read(dtype, plan)
+    return RingSize(dtype, K, capacity, config.actors.actors, window)
+
+
 def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
-    dtype = rows(config, spec)
-    return Ingest(
-        run_id,
-        dtype,
-        tasks=len(config.tasks),
-        capacity=config.replay.capacity,
-        writers=config.actors.actors,
-        window=rows_read(dtype, algorithm(config, spec).plan),
-    )
+    return Ingest(run_id, **ring_size(config, spec)._asdict())
 
 
-def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RankedLearner:
+def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RoundLearner | RankedLearner:
     """Attaches to the ring read-only and begins to compile."""
     ranks = config.learner.ranks
+    made = algorithm(config, spec)
+    if isinstance(made.plan, Rounds):
+        return RoundLearner(made, [rounds(config, spec, made, ring)], [seeds(config).child("learner")], config.learner)
     if ranks == 1:
         worker = learner_rank(config, spec, ring, 0, alone, 0)
     else:
@@ -94,10 +114,19 @@ def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce
 
 def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree) -> Sampler:
     """Where a learner's node of the seed tree draws from: all tasks, read-only."""
+    assert isinstance(made.plan, Stream)
     return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
 
 
-def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker:
+def rounds(config: RunConfig, spec: TaskSpec, made: Algorithm, ring: str) -> RoundSource:
+    """Where an on-policy learner reads its rounds."""
+    assert isinstance(made.plan, Rounds)
+    settings, extra = config.actors, tuple(field.name for field in made.fields())
+    sizes = {"simulators": settings.simulators_of_task(len(config.tasks)), "per_actor": settings.simulators, "horizon": spec.horizon}
+    return RoundSource(Ring.attach(ring), made.plan, **sizes, extra=extra)
+
+
+def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker | RoundWorker:
     """Simulators' seeds depend on the task and on the actor's place among those of the task, not on what else the actor steps."""
     settings, own = config.actors, config.actors.tasks_of(index, len(config.tasks))
     workers = settings.workers(len(config.tasks))
@@ -115,22 +144,23 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         wait=False,
     )
     made = algorithm(config, spec)
+    on_policy = isinstance(made.plan, Rounds)
     policy = Policy(
         made,
         trees[0].child("exploration", incarnation).numpy(),
         Watch(tasks, spec.action_dim, settings.lanes(index, len(config.tasks)), made.plan.trial),
-        random_steps=settings.random_steps // settings.actors if incarnation == 0 else 0,
+        random_steps=0 if on_policy or incarnation else settings.random_steps // settings.actors,
     )
     recorder = Recorder(
         rows(config, spec),
         slots=len(tasks),
-        chunk=settings.chunk,
+        chunk=0 if on_policy else settings.chunk,
         horizon=spec.horizon,
         writer=index,
         incarnation=incarnation,
         tasks=tasks,
     )
-    return ActorWorker(spec, policy, pool, sink, recorder)
+    return RoundWorker(policy, pool, sink, recorder) if on_policy else ActorWorker(spec, policy, pool, sink, recorder)
 
 
 def evaluator(

@@ -19,8 +19,8 @@ from actors.worker import Config as ActorConfig
 from core.errors import ConfigError, unknown
 from core.limiter import SamplesPerInsert
 from learner import ranks
+from learner.settings import Config as LearnerConfig
 from learner.step import MODES
-from learner.worker import Config as LearnerConfig
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""

@@ -30,13 +30,14 @@ class Counters:
 class Absorbed:
     """What came in since the last ``absorb``."""
 
-    stored: int = 0
+    inserted: int = 0
+    """what the limiter counts: transitions stored, or on-policy parts of a round"""
     reports: list[Report] = field(default_factory=list)
     learner: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
 
     def add(self, more: "Absorbed") -> None:
-        self.stored += more.stored
+        self.inserted += more.inserted
         self.reports += more.reports
         self.learner += more.learner
         self.evaluations += more.evaluations

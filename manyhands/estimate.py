@@ -11,8 +11,10 @@ import psutil
 import torch
 from rich.console import Console
 
+from core.contracts import Algorithm
 from core.seeding import SeedTree
-from core.types import Batch, Stream, TaskSpec
+from core.types import Batch, Round, Rounds, Stream, TaskSpec
+from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
 from manyhands import build
 from manyhands import config as configs
@@ -21,7 +23,6 @@ from manyhands.session import prepare
 from manyhands.tables import _settings
 from replay.layout import bytes_per_transition
 from replay.memory import check_fits, required_bytes
-from replay.windows import rows_read
 from simulators.pool import SimulatorPool
 
 PROBE_S = 1.5
@@ -34,17 +35,19 @@ def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
     prepare(root)
     console = Console()
     spec = build.task_spec(config)
-    plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
-    ring = required_bytes(dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan))
+    size = build.ring_size(config, spec)
+    ring = required_bytes(*size)
     check_fits(ring)
     console.print(_settings(configs.to_dict(config)))
-    rows = min(config.total_steps, config.replay.capacity * len(config.tasks))
-    transition = bytes_per_transition(dtype, config.actors.chunk or spec.horizon)
+    plan, room = build.algorithm(config, spec).plan, size.capacity * size.tasks
+    whole = isinstance(plan, Rounds)
+    transition = bytes_per_transition(size.dtype, spec.horizon if whole else config.actors.chunk or spec.horizon)
+    rows = min(config.total_steps, room)
     disk = rows * transition * CHECKPOINT_OVERHEAD + config.checkpoint.keep * 8 * _parameters(config, spec)
     there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     console.print(
-        f"replay      {ring / 1e6:,.0f} MB of shared memory for {config.replay.capacity * len(config.tasks):,} rows "
+        f"replay      {ring / 1e6:,.0f} MB of shared memory for {room:,} rows "
         f"({transition:.0f} bytes per transition); "
         f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free"
     )
@@ -54,13 +57,14 @@ def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
     console.print(f"[dim]measuring for about {2 * PROBE_S:.0f} s, after compiling ...[/dim]")
     steps_per_s, updates_per_s = simulator_speed(config), learner_speed(config, spec)
     updates = max(0, config.total_steps - config.replay.min_size) * config.replay.updates_per_step
+    if isinstance(plan, Rounds):
+        updates = config.total_steps / (config.actors.simulators_of_task(size.tasks) * size.tasks * plan.episodes * spec.horizon)
     simulate, learn = config.total_steps / steps_per_s, updates / updates_per_s
     console.print(f"simulators  {steps_per_s:,.0f} env steps/s -> {_span(simulate)} for {config.total_steps:,} steps")
     console.print(f"learner     {updates_per_s:,.0f} updates/s -> {_span(learn)} for {updates:,.0f} updates")
     bound = "learner" if learn > simulate else "simulators"
-    console.print(
-        f"estimate    {_span(max(simulate, learn))} to {_span(simulate + learn)}, bound by the {bound}; a target may end it sooner"
-    )
+    least = simulate + learn if whole else max(simulate, learn)  # on-policy the two take turns
+    console.print(f"estimate    {_span(least)} to {_span(simulate + learn)}, bound by the {bound}; a target may end it sooner")
     if seeds > 1:
         console.print(f"seeds       {seeds}: replay, disk and work above are of each of them")
 
@@ -90,6 +94,8 @@ def probed_tasks(config: RunConfig) -> list[str]:
 def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
     """updates/s on made-up data, by the twin (compiled or eager) that the run would use."""
     algorithm = build.algorithm(config, spec)
+    if isinstance(algorithm.plan, Rounds):
+        return _phases_per_s(config, spec, algorithm)
     source = _MadeUp(algorithm.plan, spec, len(config.tasks))
     learner = LearnerWorker(algorithm, [source], [SeedTree(0)], replace(config.learner, eager_first=0))
     learner.update(config.learner.updates_per_launch + 1)  # whatever is made at a first call
@@ -100,6 +106,38 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
         updates += 10
         learner.weights()  # waits for a GPU
     return updates / (time.monotonic() - begun)
+
+
+def _phases_per_s(config: RunConfig, spec: TaskSpec, algorithm: Algorithm) -> float:
+    """Of one whole round, which may well take longer than the probe."""
+    learner, phases = RoundLearner(algorithm, [_MadeUpRounds(config, spec, algorithm)], [SeedTree(0)], config.learner), 0
+    begun = time.monotonic()
+    assert isinstance(algorithm.plan, Rounds)
+    while phases < algorithm.plan.phases or time.monotonic() - begun < PROBE_S:
+        learner.update(1)
+        learner.publish()
+        phases += 1
+    return phases / (time.monotonic() - begun)
+
+
+class _MadeUpRounds:
+    """Rounds of the right shapes with random content, all episodes of full length."""
+
+    def __init__(self, config: RunConfig, spec: TaskSpec, algorithm: Algorithm) -> None:
+        plan, K = algorithm.plan, len(config.tasks)
+        assert isinstance(plan, Rounds)
+        lead = (plan.phases, K, config.actors.simulators_of_task(K), plan.episodes, spec.horizon)
+        extra = {field.name: torch.rand(*lead, *field.shape) for field in algorithm.fields()}
+        self.made = Round(torch.rand(*lead, spec.obs_dim), torch.rand(*lead, spec.action_dim), torch.rand(lead), torch.ones(lead), extra)
+
+    def read(self, version: int) -> Round:
+        return self.made
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state: object) -> None:
+        """There is nothing to restore."""
 
 
 class _MadeUp:

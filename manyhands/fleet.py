@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.worker import Report
 from core.errors import SimulatorError
-from core.types import TaskSpec, Weights
+from core.types import Rounds, TaskSpec, Weights
 from learner.device import choose
 from manyhands import build
 from manyhands.backends import Backend, ComponentDied
@@ -46,17 +46,30 @@ class Fleet:
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
+        self.weights: Weights
+        """what actors act with"""
+        self.policy: Weights
+        """what is evaluated and kept: the same, but for the phases of a round in which actors have other parameters"""
         self.evaluated: Weights | None = None
         self.evaluated_at = (0, 0)
         """env steps and updates when that evaluation began"""
         self.short: list[Short] = []
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
-        settings, strict = config.actors, config.strict
+        self.delivered: set[str] = set()
+        """on-policy: the actors whose part of the round under way is there"""
+        settings, strict, plan = config.actors, config.strict, build.algorithm(config, spec).plan
+        self.on_policy = isinstance(plan, Rounds)
+        self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.balance = Balance(settings.actors, strict=strict, ahead=choose(config.learner.device).type == "cuda")
-        self.vector_steps = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
-        self.steps_per_call = self.vector_steps * settings.slots(len(config.tasks))
-        round_steps = self.steps_per_call * len(self.actors)
-        self.updates_per_call = math.ceil(config.replay.updates_per_step * round_steps) + 1  # one more, so that a backlog melts
+        if isinstance(plan, Rounds):
+            self.per_call, self.call_size, self.updates_per_call = plan.episodes, 1, 1
+            return
+        self.per_call = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
+        """what an actor is asked for: env steps, or on-policy episodes, of each simulator"""
+        self.call_size = self.per_call * settings.slots(len(config.tasks))
+        """what the limiter counts of that: env steps, or one part of a round"""
+        of_all = self.call_size * len(self.actors)
+        self.updates_per_call = math.ceil(config.replay.updates_per_step * of_all) + 1  # one more, so that a backlog melts
 
     # ---- life ---------------------------------------------------------------------------------------------------------
 
@@ -82,9 +95,11 @@ class Fleet:
         self.ring = Ring.attach(path)
         backend.start("learner", learner_factory(), config, self.spec, path)
         if saved:
+            self.policy = Weights(saved["published"]["version"], dict(saved["published"]["params"]))
             self._ask("learner", "load_state_dict", saved["learner"])
+            self.delivered = set(saved["fleet"]["delivered"]) if exact else set()
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
-        self._receive(self._ask("learner", "publish" if saved and not exact else "weights"))
+        self._receive(self._ask("learner", "publish" if saved and not exact and not self.on_policy else "weights"))
         begun = [
             backend.call(name, "load_state_dict", saved[name]) if saved and exact else backend.call(name, "begin", self.shared)
             for name in self.actors
@@ -114,11 +129,13 @@ class Fleet:
     # ---- what the loop asks -------------------------------------------------------------------------------------------
 
     def idle_actors(self) -> Iterator[str]:
-        return (name for name in self.actors if name not in self.running)
+        return (name for name in self.actors if name not in self.running and name not in self.delivered)
 
     def drawable(self) -> bool:
-        """Whether replay has enough of every task for updates; see ``shortage``."""
+        """Whether replay has enough of every task for updates; see ``shortage``. A round is whole when the limiter says so."""
         assert self.ring is not None  # started
+        if self.on_policy:
+            return True
         short = short_tasks(self.ring.state().live.tolist(), self.config.replay, self.counters.updates)
         self.short = short if self.counters.stored >= self.config.replay.min_size else []
         return not short
@@ -132,12 +149,17 @@ class Fleet:
     def compiling(self) -> bool:
         return self._ask("learner", "compiling") if self.learner_idle() else False
 
-    def steps_under_way(self) -> int:
-        return sum(self.steps_per_call for name in self.actors if name in self.running)
+    def between_rounds(self) -> bool:
+        """Whether nothing has been collected that the next update has not learned from; always, off-policy."""
+        return not self.on_policy or (not self.delivered and self.weights.version % self.phases == 0)
+
+    def under_way(self) -> int:
+        """What actors were sent for, as the limiter counts."""
+        return sum(self.call_size for name in self.actors if name in self.running)
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
-        self._begin(name, "collect", self.vector_steps, self.shared)
+        self._begin(name, "collect", self.per_call, self.shared)
 
     def update(self, count: int) -> None:
         self._begin("learner", "update", count)
@@ -156,12 +178,16 @@ class Fleet:
 
     def _receive(self, weights: Weights) -> None:
         self.weights, self.shared = weights, self.backend.share(weights)
+        if weights.version % self.phases == 0:
+            self.policy = weights
+        if weights.version != self.counters.version:
+            self.delivered.clear()
         self.counters.version = weights.version
 
     def evaluate(self) -> None:
-        """Begins an evaluation of the newest weights in every task, beside everything else."""
-        self.evaluated, self.evaluated_at = self.weights, (self.counters.steps, self.counters.updates)
-        self.running[EVALUATOR] = self.backend.background(EVALUATOR, "evaluate", self.shared)
+        """Begins an evaluation of the newest policy in every task, beside everything else."""
+        self.evaluated, self.evaluated_at = self.policy, (self.counters.steps, self.counters.updates)
+        self.running[EVALUATOR] = self.backend.background(EVALUATOR, "evaluate", self.backend.share(self.policy))
 
     def evaluating(self) -> bool:
         return EVALUATOR in self.running
@@ -179,20 +205,24 @@ class Fleet:
             name = ticket.component
             self.running.pop(name, None)
             try:
-                self._take(self.backend.result(ticket), absorbed)
+                self._take(name, self.backend.result(ticket), absorbed)
             except ComponentDied as death:
                 self._replace(death)
         return absorbed
 
-    def _take(self, result: Any, absorbed: Absorbed) -> None:
+    def _take(self, name: str, result: Any, absorbed: Absorbed) -> None:
         if isinstance(result, Report):
+            if not self.on_policy:
+                absorbed.inserted += result.stored
+            elif result.version == self.counters.version:
+                self.delivered.add(name)
+                absorbed.inserted += 1
             self.counters.steps += result.steps
             self.counters.stored += result.stored
             self.balance.collected(result)
             self.counters.episodes += len(result.episodes)
             self.counters.lost += result.lost
             self.counters.acting_version = result.version
-            absorbed.stored += result.stored
             absorbed.reports.append(result)
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
@@ -238,7 +268,10 @@ class Fleet:
         """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
         names = ["learner", *(self.actors if exact else [])]
         states = {name: self._ask(name, "state_dict") for name in names}
-        return states | {"fleet": {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations)}}
+        return states | {"fleet": self._own_state()}
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
 
     def stage_replay(self) -> list[int]:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""

@@ -12,7 +12,7 @@ def train(run: Run) -> None:
     while not run.done():
         drawable = fleet.drawable()  # it may have been, and be no more: then only collecting helps
         for actor in fleet.idle_actors():
-            if not drawable or limiter.may_insert(fleet.steps_under_way() + fleet.steps_per_call):
+            if not drawable or limiter.may_insert(fleet.under_way() + fleet.call_size):
                 fleet.collect(actor)
         updates = limiter.may_update(fleet.updates_per_call) if drawable and fleet.learner_idle() else 0
         if updates:
@@ -21,7 +21,7 @@ def train(run: Run) -> None:
             limiter.updated(updates)
 
         absorbed = fleet.absorb()
-        limiter.inserted(absorbed.stored)
+        limiter.inserted(absorbed.inserted)
 
         if absorbed.learner:
             fleet.publish()

@@ -90,7 +90,7 @@ class Progress:
             "actor/restarts": float(counters.restarts),
             "lag/versions": float(counters.version - counters.acting_version),
             "replay/ratio": counters.updates / max(counters.stored - self.config.replay.min_size, 1),
-            "replay/fill": self.fill(counters),
+            "replay/fill": self.fill(fleet),
             "replay/short_tasks": float(len(fleet.short)),
             "time/elapsed_s": self.elapsed_s,
             **fleet.balance.shares().metrics(),
@@ -113,17 +113,20 @@ class Progress:
                 row |= {f"actor/{name}/return": float(np.mean(returns)), f"actor/{name}/success_any": float(np.mean(any_))}
         return row
 
-    def fill(self, counters: Counters) -> float:
-        return min(1.0, counters.stored / (self.config.replay.capacity * len(self.config.tasks)))
+    def fill(self, fleet: Fleet) -> float:
+        """How much of replay has been written to; 0 before there is one."""
+        if fleet.ring is None:
+            return 0.0
+        layout = fleet.ring.layout
+        return min(1.0, fleet.counters.stored / (layout.capacity * layout.tasks))
 
     def show(self, fleet: Fleet) -> None:
         """Redraws; the view itself decides how often."""
         if self.view is None:
             return
-        counters, config = fleet.counters, self.config
         if time.monotonic() - self._balanced >= BALANCE_EVERY_S:
             self._balance(fleet)
-        self.view.update(self._snapshot(counters, config))
+        self.view.update(self._snapshot(fleet, self.config))
 
     def _balance(self, fleet: Fleet) -> None:
         self._balanced = time.monotonic()
@@ -134,7 +137,8 @@ class Progress:
             self.bound_by = bound_by(fleet.balance.shares(), fleet.balance.strict)
             self.advice = ADVICE[self.bound_by]
 
-    def _snapshot(self, counters: Counters, config: RunConfig) -> Snapshot:
+    def _snapshot(self, fleet: Fleet, config: RunConfig) -> Snapshot:
+        counters = fleet.counters
         steps_per_s, updates_per_s = self.rates()
         returns, any_, last = zip(*self.episodes, strict=True) if self.episodes else ((), (), ())
         target, every = config.evaluation.target_success, " in every task" if len(config.tasks) > 1 else ""
@@ -149,7 +153,7 @@ class Progress:
             success_any=float(np.mean(any_)) if any_ else None,
             success_last=float(np.mean(last)) if last else None,
             episode_return=float(np.mean(returns)) if returns else None,
-            replay_fill=self.fill(counters),
+            replay_fill=self.fill(fleet),
             replay_rows=counters.stored,
             policy_lag=counters.version - counters.acting_version,
             bound_by=self.bound_by,

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from core.barrier import RoundBarrier
 from core.checkpoint import Checkpoints
 from core.clocks import Every, EverySeconds
 from core.limiter import SamplesPerInsert
@@ -43,8 +44,7 @@ class Run:
         # Without a reset in between, repeating an open episode's actions does not bring it back: such a run begins its episodes anew.
         self.exact = config.strict and config.simulator_options.get("reset_every", 1) == 1
         self.fleet = Fleet(config, spec, backend, run_id, folder)
-        replay = config.replay
-        self.limiter = SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)
+        self.limiter = self._limiter()
         self.clocks = Clocks(Every(config.evaluation.every_steps), EverySeconds(config.checkpoint.every_s), EverySeconds(LOG_EVERY_S))
         self.metrics = Metrics(folder)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
@@ -75,11 +75,19 @@ class Run:
         self._evaluated_version = driver["evaluated"]
         self.progress.load_state_dict(driver["progress"])
         self.fleet.start(parts, loaded.meta["replay"])
+        if isinstance(self.limiter, RoundBarrier):
+            self.limiter.inserted(len(self.fleet.delivered))
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
         (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         self._row_step = loaded.step
         if driver["evaluating"]:
             self.fleet.evaluate()
+
+    def _limiter(self) -> SamplesPerInsert | RoundBarrier:
+        replay = self.config.replay
+        if self.fleet.on_policy:
+            return RoundBarrier(self.config.actors.actors)
+        return SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)
 
     def describe(self) -> str:
         """One line on how this run works."""
@@ -115,7 +123,7 @@ class Run:
             self.reason = "stopped"
         elif target and self.outcomes.reached >= target:
             self.reason = "target"
-        elif self.fleet.counters.steps >= self.config.total_steps:
+        elif self.fleet.counters.steps >= self.config.total_steps and self.fleet.between_rounds():
             self.reason = "steps"
         return bool(self.reason)
 
@@ -169,9 +177,10 @@ class Run:
         parts = self.fleet.state(exact=self.exact)
         stored = self.fleet.stage_replay()
         limiter = self.limiter.state_dict()
-        if not self.exact:  # chunks may have arrived that no report has told of yet; replay itself is the watermark
+        if isinstance(self.limiter, SamplesPerInsert) and not self.exact:
+            # Chunks may have arrived that no report has told of yet; replay itself is the watermark.
             limiter["inserted"] = sum(stored)
-        weights = self.fleet.weights
+        weights = self.fleet.policy
         parts["published"] = {"version": weights.version, "params": weights.params}
         parts["driver"] = {
             "limiter": limiter,
@@ -186,7 +195,7 @@ class Run:
             self.save(wait=True)
 
     def _absorb_rest(self, absorbed: Absorbed) -> None:
-        self.limiter.inserted(absorbed.stored)
+        self.limiter.inserted(absorbed.inserted)
         if absorbed.learner:
             self.fleet.publish()
         self.log(absorbed)
@@ -209,10 +218,10 @@ class Run:
         """The last evaluation, the last row, the result and the last checkpoint."""
         self._absorb_rest(self.fleet.settle())
         self.fleet.balance.end()
-        if self.reason == "steps" and self._evaluated_version != self.fleet.weights.version:
+        if self.reason == "steps" and self._evaluated_version != self.fleet.policy.version:
             self.save()  # the evaluation may take long, or fail
             self._evaluate_last()
-            if self.stop_signal and self._evaluated_version != self.fleet.weights.version:
+            if self.stop_signal and self._evaluated_version != self.fleet.policy.version:
                 self.reason = "stopped"  # the last policy is not judged yet: resume does it
         self.write_row()
         self.save(wait=True)
@@ -230,7 +239,7 @@ class Run:
         self._absorb_rest(self.fleet.settle_evaluation(self._stopped))
         if self.stop_signal:
             return
-        if self._evaluated_version != self.fleet.weights.version:
+        if self._evaluated_version != self.fleet.policy.version:
             self.fleet.evaluate()
             self._absorb_rest(self.fleet.settle_evaluation(self._stopped))
 

@@ -75,22 +75,44 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     prepare(root)
     check_device(config)
     from core.rows import opening_rows
+    from core.types import Rounds
     from manyhands import build
     from replay.memory import required_bytes
-    from replay.windows import rows_read
 
     first, *others = config.tasks
     more = f" and {len(others)} more tasks" if others else ""
     console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
     spec = build.task_spec(config)
-    plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
-    sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
-    check_rings(required_bytes(*sizes), at_once)
-    chunk = opening_rows(dtype) + min(config.actors.chunk or spec.horizon, spec.horizon) + 1
-    if config.replay.capacity < chunk:
-        fix = "a larger capacity, or a smaller actors.chunk"
-        raise ConfigError(f"replay.capacity is {config.replay.capacity} rows per task, a chunk of an actor takes {chunk}; fix: {fix}")
+    size = build.ring_size(config, spec)
+    check_rings(required_bytes(*size), at_once)
+    plan = build.algorithm(config, spec).plan
+    if isinstance(plan, Rounds):
+        check_rounds(config)
+    else:
+        chunk = opening_rows(size.dtype) + min(config.actors.chunk or spec.horizon, spec.horizon) + 1
+        if size.capacity < chunk:
+            fix = "a larger capacity, or a smaller actors.chunk"
+            raise ConfigError(f"replay.capacity is {size.capacity} rows per task, a chunk of an actor takes {chunk}; fix: {fix}")
+    check_trial(config, plan.trial)
     return spec
+
+
+def check_rounds(config: RunConfig) -> None:
+    """Raises ConfigError where settings ask of an on-policy run what there is only with replay."""
+    if config.learner.ranks > 1:
+        raise ConfigError(
+            f"learner.ranks is {config.learner.ranks}; {config.algorithm} learns from whole rounds, in one process. Allowed: 1"
+        )
+
+
+def check_trial(config: RunConfig, trial: int) -> None:
+    """Raises ConfigError where a simulator changes its goal within a trial of so many episodes."""
+    repeat = config.simulator_options.get("repeat")
+    if trial > 1 and repeat is not None and repeat % trial and not all("@" in task for task in config.tasks):
+        raise ConfigError(
+            f"simulator.repeat is {repeat}, so goals change within a trial; {config.algorithm} plays {trial} episodes of one goal. "
+            f"Fix: --simulator.repeat {trial}"
+        )
 
 
 def check_device(config: RunConfig) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from actors.worker import Config as ActorConfig
 from algos.sac import Config as SacConfig
-from learner.worker import Config as LearnerConfig
+from learner.settings import Config as LearnerConfig
 from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
 from protocols.metaworld import find
 from simulators.metaworld import Options

@@ -12,7 +12,8 @@ from core.contracts import alone
 from core.seeding import SeedTree
 from core.tree import map_tree
 from core.types import Batch, Field, TaskSpec
-from learner.worker import Config, LearnerWorker
+from learner.settings import Config
+from learner.worker import LearnerWorker
 
 OBS, A, K, B = 6, 2, 2, 8
 SPEC = TaskSpec("test", (Field("obs", (OBS,)),), A, 50)

@@ -15,7 +15,8 @@ from core.seeding import SeedTree
 from core.tree import map_tree, named_leaves
 from core.types import Batch, Chunk, Field, TaskSpec
 from learner.group import Group, mean_over
-from learner.worker import Config, LearnerWorker
+from learner.settings import Config
+from learner.worker import LearnerWorker
 from replay.ring import Ring
 from replay.sampler import Sampler
 

@@ -6,7 +6,7 @@ import torch
 from core.errors import ConfigError
 from learner.device import choose
 from learner.graph import Launcher
-from learner.worker import Config
+from learner.settings import Config
 from tests.learner.fakes import learner
 
 

@@ -13,8 +13,9 @@ from core.tree import named_leaves
 from core.treefile import snapshot
 from core.types import Chunk, Field, TaskSpec
 from learner.precision import MAX_RELATIVE_ERROR, probe, set_path
+from learner.settings import Config
 from learner.step import check_mode, compiler_available
-from learner.worker import Config, LearnerWorker
+from learner.worker import LearnerWorker
 from replay.ring import Ring
 from replay.sampler import Sampler
 

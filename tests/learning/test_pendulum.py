@@ -7,7 +7,7 @@ import pytest
 
 from actors.worker import Config as ActorConfig
 from algos.sac import Config as SacConfig
-from learner.worker import Config as LearnerConfig
+from learner.settings import Config as LearnerConfig
 from manyhands.config import EvaluationConfig, ReplayConfig, RunConfig
 from simulators.gym import Options
 from tests.system.tiny import evaluations, run_through

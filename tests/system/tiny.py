@@ -19,7 +19,7 @@ from algos.sac import Config as SacConfig
 from core.checkpoint import Checkpoints
 from core.metrics import read_metrics
 from core.rows import CLOSING
-from learner.worker import Config as LearnerConfig
+from learner.settings import Config as LearnerConfig
 from manyhands import build
 from manyhands import config as configs
 from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
