@@ -23,7 +23,18 @@ from algos.lib.adam import AdamState, init_adam
 from algos.lib.mlp import Activation, init_mlp, numpy_mlp, task_mlp
 from algos.lib.policies import Distribution, head
 from algos.lib.returns import discounted, features, gae, linear_baseline, normalized
-from algos.lib.surrogate import Descent, Minibatch, clipped, descend, everything, explained_variance, shuffle_seeds, task_major
+from algos.lib.surrogate import (
+    Descent,
+    Minibatch,
+    Samples,
+    clipped,
+    descend,
+    everything,
+    explained_variance,
+    report,
+    shuffle_seeds,
+    task_major,
+)
 from core.contracts import Reduce, alone
 from core.tree import index_tree, stack_trees, write_tree
 from core.types import Field, Round, Rounds, Seen, TaskSpec
@@ -92,21 +103,6 @@ class State(NamedTuple):
     """[S] float32, gradient steps done"""
 
 
-class Samples(NamedTuple):
-    """All steps of a round of one seed, and what is known before the policy moves."""
-
-    obs: Tensor
-    """(K, M, O)"""
-    action: Tensor
-    """(K, M, A)"""
-    advantage: Tensor
-    """(K, M)"""
-    log_prob: Tensor
-    """(K, M) of the action when it was taken"""
-    valid: Tensor
-    """(K, M)"""
-
-
 class PPO:
     """See the module. Holds sizes and settings only; ``init`` makes the state."""
 
@@ -152,7 +148,7 @@ class PPO:
 
     def loss(self, policy: dict[str, Tensor], samples: Samples, part: Minibatch) -> Tensor:
         """- (equation 7 + entropy bonus), the mean over a minibatch."""
-        at = self.actions(policy, part.of(samples.obs))
+        at = self.actions(policy, part.of(samples.inputs))
         log_ratio = self.head.log_prob(at, part.of(samples.action)) - part.of(samples.log_prob)
         gain = clipped(log_ratio, part.of(samples.advantage), self.config.clip)
         return -part.mean(gain + self.config.entropy * self.head.entropy(at))
@@ -176,35 +172,23 @@ class PPO:
 
     def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """One round of one seed, (1, K, N, E, T, ...)."""
-        generator = torch.Generator().manual_seed(int(seed))
         samples, explained = self.samples(state.policy, task_major(batch))
-        whole, before = everything(samples.valid), self.actions(state.policy, samples.obs)
+        before, whole, limit = self.actions(state.policy, samples.inputs), everything(samples.valid), self.config.target_kl
 
-        def moved(policy: dict[str, Tensor]) -> Tensor:
-            return whole.mean(self.head.kl(before, self.actions(policy, samples.obs)))
+        def too_far(policy: dict[str, Tensor]) -> bool:
+            return bool(limit) and bool(whole.mean(self.head.kl(before, self.actions(policy, samples.inputs))) > limit)
 
         policy, moments, steps = descend(
             self.descent,
             lambda policy, part: self.loss(policy, samples, part),
             (state.policy, state.adam, state.steps),
             samples.valid,
-            generator,
+            torch.Generator().manual_seed(int(seed)),
             bounded=self.head.bounded,
-            enough=(lambda policy: bool(moved(policy) > self.config.target_kl)) if self.config.target_kl else None,
+            enough=too_far,
         )
-        metrics = self._metrics(policy, samples, whole) | {"kl": moved(policy), "explained_variance": explained}
-        return State(policy, moments, steps), metrics
-
-    def _metrics(self, policy: dict[str, Tensor], samples: Samples, whole: Minibatch) -> dict[str, Tensor]:
-        """Over the whole round, of the policy that it led to."""
-        at = self.actions(policy, samples.obs)
-        log_ratio = self.head.log_prob(at, samples.action) - samples.log_prob
-        metrics = {
-            "policy_loss": -whole.mean(clipped(log_ratio, samples.advantage, self.config.clip)),
-            "clip_fraction": whole.mean(((log_ratio.exp() - 1).abs() > self.config.clip).float()),
-            "entropy": whole.mean(self.head.entropy(at)),
-        }
-        return metrics | ({"std": policy["log_std"].exp().mean()} if "log_std" in policy else {})
+        metrics = report(self.head, samples, before, self.actions(policy, samples.inputs), self.config.clip)
+        return State(policy, moments, steps), metrics | {"explained_variance": explained}
 
     def update(self, state: State, batch: Round, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
         """Updates the S learners in place, in turn; batch (S, 1, K, N, E, T, ...). Returns metrics [S].

@@ -11,24 +11,40 @@ from torch import Tensor
 from torch.func import grad
 
 from algos.lib.adam import AdamState, adam, clip_norm
+from algos.lib.policies import Distribution, Head
 from core.types import Round
 
 
 class Minibatch(NamedTuple):
     """Random steps, as many of every task as it has to give: where they are, and what each counts."""
 
-    index: Tensor
+    chosen: Tensor
     """(K, B) int64, into a task's M steps"""
     weight: Tensor
     """(K, B) sums to 1 over B; 0 where a task has fewer steps than another"""
 
     def of(self, x: Tensor) -> Tensor:
         """(K, M, ...) -> (K, B, ...)"""
-        return x[torch.arange(len(x), device=x.device)[:, None], self.index]
+        return x[torch.arange(len(x), device=x.device)[:, None], self.chosen]
 
     def mean(self, x: Tensor) -> Tensor:
         """(K, B) -> (), every task counting the same."""
         return (x * self.weight).sum(-1).mean()
+
+
+class Samples(NamedTuple):
+    """All steps of a round of one seed, and what is known of them before the policy moves."""
+
+    inputs: Tensor
+    """(K, M, in) what the policy saw"""
+    action: Tensor
+    """(K, M, A)"""
+    advantage: Tensor
+    """(K, M)"""
+    log_prob: Tensor
+    """(K, M) of the action when it was taken"""
+    valid: Tensor
+    """(K, M)"""
 
 
 def task_major(data: Round) -> Round:
@@ -51,7 +67,7 @@ def everything(valid: Tensor) -> Minibatch:
 def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[Minibatch]:
     """Each valid step of (K, M) in exactly one of ``count``, a task's spread evenly over them. The generator is one of the CPU."""
     keys = torch.rand(valid.shape, generator=generator).to(valid.device)
-    shuffled = torch.where(valid > 0, keys, 2.0).argsort(1, stable=True)  # a task's valid steps come first
+    shuffled = torch.where(valid > 0, keys, 2.0).argsort(dim=1, stable=True)  # a task's valid steps come first
     sizes = (valid > 0).sum(1)
     edges = sizes * torch.arange(count + 1, device=valid.device)[:, None] // count  # (count + 1, K)
     counts = edges[1:] - edges[:-1]
@@ -65,6 +81,19 @@ def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """min(r A, clip(r, 1 - c, 1 + c) A) of each sample (Schulman et al. 2017, equation 7)."""
     ratio = log_ratio.exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def report(head: Head, samples: Samples, before: Distribution, after: Distribution, clip: float) -> dict[str, Tensor]:
+    """How far a round moved the policy, as metrics (): means over all steps, every task counting the same."""
+    whole = everything(samples.valid)
+    log_ratio = head.log_prob(after, samples.action) - samples.log_prob
+    metrics = {
+        "policy_loss": -whole.mean(clipped(log_ratio, samples.advantage, clip)),
+        "kl": whole.mean(head.kl(before, after)),
+        "clip_fraction": whole.mean(((log_ratio.exp() - 1).abs() > clip).float()),
+        "entropy": whole.mean(head.entropy(after)),
+    }
+    return metrics | ({"std": after.log_std.exp().mean()} if head.init() else {})
 
 
 def explained_variance(predicted: Tensor, returns: Tensor, valid: Tensor) -> Tensor:
