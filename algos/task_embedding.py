@@ -216,6 +216,11 @@ class TaskEmbedding:
 
     # ---- distributions and losses, for one seed: no S axis -----------------------------------------------------------
 
+    def inputs(self, data: Round) -> Tensor:
+        """(K, M, O + Z), what the policy saw in a round (K, G, T, ...)."""
+        obs = data.obs.flatten(1, 2)
+        return torch.cat([obs, data.extra["latent"].flatten(1, 2)], -1) if self.latent else obs
+
     def actions(self, policy: dict[str, Tensor], inputs: Tensor) -> Distribution:
         """inputs (K, B, O + Z) -> (K, B) distributions."""
         return self.head.read(policy, task_mlp(policy, inputs, heads=False, activation=self.config.activation))
@@ -236,6 +241,12 @@ class TaskEmbedding:
         window = obs[each[..., None], places].flatten(2)
         at = self.inferred.read(inference, task_mlp(inference, window, heads=False, activation=self.config.activation))
         return self.inferred.log_prob(at, latent[each, chosen])
+
+    def log_q_of_all(self, inference: dict[str, Tensor], data: Round) -> Tensor:
+        """(K, M), of a round (K, G, T, ...)."""
+        obs, latent, T = data.obs.flatten(1, 2), data.extra["latent"].flatten(1, 2), data.valid.shape[-1]
+        parts = everything(data.valid.flatten(1)).chosen.split(STEPS_AT_ONCE, 1)
+        return torch.cat([self.log_q(inference, obs, latent, part, T) for part in parts], 1)
 
     def loss(self, policy: dict[str, Tensor], samples: Samples, episodes: Episodes | None, part: Minibatch) -> Tensor:
         """- (clipped surrogate of the actions of a minibatch, and of all latents, + entropies)."""
@@ -267,7 +278,7 @@ class TaskEmbedding:
             reward = reward + config.cross_entropy * bounded.view_as(reward) * data.valid
         return reward
 
-    def samples(self, data: Round, inputs: Tensor, at: Distribution, reward: Tensor) -> tuple[Samples, Tensor]:
+    def samples(self, policy: dict[str, Tensor], data: Round, reward: Tensor) -> tuple[Samples, Tensor]:
         """Of a round (K, G, T, ...) with these rewards, and the variance of returns that the baseline explains ()."""
         config, returns, valid = self.config, discounted(reward, self.config.gamma).flatten(1), data.valid.flatten(1)
         known = features(data.obs).flatten(1, 2)
@@ -277,9 +288,9 @@ class TaskEmbedding:
         advantage = gae(reward, baseline.view_as(reward), data.valid, config.gamma, config.gae_lambda).flatten(1)
         if config.normalize_advantage == "task":
             advantage = normalized(advantage, valid, (1,))
-        action = data.action.flatten(1, 2)
-        samples = Samples(inputs, action, advantage, self.head.log_prob(at, action), valid)
-        return samples, explained_variance(baseline, returns, valid)
+        inputs, action = self.inputs(data), data.action.flatten(1, 2)
+        log_prob = self.head.log_prob(self.actions(policy, inputs), action)
+        return Samples(inputs, action, advantage, log_prob, valid), explained_variance(baseline, returns, valid)
 
     def episodes(self, policy: dict[str, Tensor], data: Round, reward: Tensor) -> Episodes:
         """What a latent brought is the return of its episode; its baseline knows the first observation but not the latent, whose credit it
@@ -299,24 +310,25 @@ class TaskEmbedding:
         of_each = self.embedding.log_prob(Distribution(at.out[:, :, None], at.log_std[:, :, None]), episodes.latent[None])  # (K, K, G)
         return mean_log_q - episodes.all.mean(of_each.logsumexp(0) - math.log(self.tasks))
 
+    def prepared(self, state: State, data: Round) -> tuple[Samples, Episodes | None, dict[str, Tensor]]:
+        """What the losses read of a round (K, G, T, ...), and metrics of it; no draws of a latent where there is none."""
+        log_q = self.log_q_of_all(state.inference, data) if self.latent else None
+        reward = self.augmented(data, self.actions(state.policy, self.inputs(data)), log_q)
+        samples, explained = self.samples(state.policy, data, reward)
+        if log_q is None:
+            return samples, None, {"explained_variance": explained}
+        episodes, mean_log_q = self.episodes(state.policy, data, reward), everything(samples.valid).mean(log_q)
+        told = self.information(state.policy, episodes, mean_log_q)
+        return samples, episodes, {"explained_variance": explained, "cross_entropy": -mean_log_q, "information": told}
+
     def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """One round of one seed, (1, K, N, E, T, ...): policy and encoder by what the inference network said, then that network."""
         data, generator, limit = task_major(batch), torch.Generator().manual_seed(int(seed)), self.config.target_kl
-        whole, inputs = everything(data.valid.flatten(1)), data.obs.flatten(1, 2)
-        log_q = episodes = None
-        if self.latent:
-            log_q = self._log_q_of_all(state.inference, data, whole)
-            inputs = torch.cat([inputs, data.extra["latent"].flatten(1, 2)], -1)
-        before = self.actions(state.policy, inputs)
-        reward = self.augmented(data, before, log_q)
-        samples, explained = self.samples(data, inputs, before, reward)
-        metrics = {"explained_variance": explained}
-        if log_q is not None:
-            episodes, mean_log_q = self.episodes(state.policy, data, reward), whole.mean(log_q)
-            metrics |= {"cross_entropy": -mean_log_q, "information": self.information(state.policy, episodes, mean_log_q)}
+        samples, episodes, metrics = self.prepared(state, data)
+        before, whole = self.actions(state.policy, samples.inputs), everything(samples.valid)
 
         def too_far(policy: dict[str, Tensor]) -> bool:
-            return bool(limit) and bool(whole.mean(self.head.kl(before, self.actions(policy, inputs))) > limit)
+            return bool(limit) and bool(whole.mean(self.head.kl(before, self.actions(policy, samples.inputs))) > limit)
 
         policy, moments, steps = descend(
             self.descent,
@@ -327,7 +339,7 @@ class TaskEmbedding:
             bounded=self.bounded,
             enough=too_far,
         )
-        metrics |= report(self.head, samples, before, self.actions(policy, inputs), self.config.clip)
+        metrics |= report(self.head, samples, before, self.actions(policy, samples.inputs), self.config.clip)
         inference = state.inference, state.inference_adam, state.inference_steps
         if self.latent:
             inference = self.fit(state, data, generator)
@@ -340,10 +352,6 @@ class TaskEmbedding:
         if self.latent:
             policy[ENCODER + "log_std"] = self.embedding.bounded(own(policy))["log_std"]
         return policy
-
-    def _log_q_of_all(self, inference: dict[str, Tensor], data: Round, whole: Minibatch) -> Tensor:
-        obs, latent, T = data.obs.flatten(1, 2), data.extra["latent"].flatten(1, 2), data.valid.shape[-1]
-        return torch.cat([self.log_q(inference, obs, latent, some, T) for some in whole.chosen.split(STEPS_AT_ONCE, 1)], 1)
 
     def fit(self, state: State, data: Round, generator: torch.Generator) -> tuple[dict[str, Tensor], AdamState, Tensor]:
         """The inference network by maximum likelihood of the latents that acted: parameters, moments, steps done."""
