@@ -11,17 +11,21 @@ from algos.lib.policies import Choice, Distribution, Gaussian, gumbel, head
 from core.types import Field, TaskSpec
 
 ACT = 3
-G = torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
 
 
 def gaussian(std: tuple[float, ...] = (0.3, 1.0, 2.5)) -> tuple[Distribution, Independent]:
-    policy, out = Gaussian(ACT), torch.randn(2, 5, ACT, generator=G, dtype=torch.float64)
+    policy, out = Gaussian(ACT), torch.randn(2, 5, ACT, dtype=torch.float64)
     at = policy.read({"log_std": torch.tensor([std], dtype=torch.float64).log()}, out)
     return at, Independent(Normal(out, torch.tensor(std, dtype=torch.float64).expand_as(out)), 1)
 
 
 def choice() -> tuple[Distribution, OneHotCategorical]:
-    out = torch.randn(2, 5, ACT, generator=G, dtype=torch.float64)
+    out = torch.randn(2, 5, ACT, dtype=torch.float64)
     return Choice(ACT).read({}, out), OneHotCategorical(logits=out)
 
 

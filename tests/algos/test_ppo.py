@@ -18,6 +18,11 @@ from tests.algos.made import ACT, SPEC, a_round, params, seen
 DISCRETE = TaskSpec("test", SPEC.observation, ACT, SPEC.horizon, discrete=True)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def ppo(tasks: int = 2, spec: TaskSpec = SPEC, **settings: Any) -> PPO:
     return make(Config(**{"hidden": (16, 16), "episodes": 3, "epochs": 2, "minibatches": 2, "lr": 3e-3} | settings), spec, tasks)
 
@@ -146,6 +151,15 @@ def test_coming_back_in_the_midst_changes_no_bit():
     copy, later = map_tree(torch.clone, state), torch.Generator()
     later.set_state(generator.get_state())
     assert_same(updated(algorithm, state, batches[2:], generator), updated(algorithm, copy, batches[2:], later))
+
+
+def test_the_noise_says_how_steps_are_shuffled():
+    algorithm, batch = ppo(), rounds(ppo())
+    states = [algorithm.init([0]) for _ in range(3)]
+    for state, seed in zip(states, (1, 1, 2), strict=True):
+        algorithm.update(state, batch, torch.tensor([seed]))
+    assert torch.equal(states[0].policy["w0"], states[1].policy["w0"])
+    assert not torch.equal(states[0].policy["w0"], states[2].policy["w0"])
 
 
 def test_seeds_do_not_know_each_other():

@@ -10,6 +10,11 @@ from algos.lib.returns import discounted, features, gae, linear_baseline, normal
 GAMMA, LAMBDA = 0.97, 0.9
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def episodes(lengths: list[int], T: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     reward, value = (torch.randn(len(lengths), T, generator=g, dtype=torch.float64) for _ in range(2))
