@@ -76,7 +76,7 @@ def test_acting_holds_a_latent_for_an_episode():
     which = np.array([0, 1, 2, 1])
     for t in range(4):
         begins = np.array([t == 0, t in (0, 2), t == 0, True])
-        now = seen(4, which, first=False)._replace(episode=begins, trial=begins)
+        now = seen(4, which, first=False)._replace(episode=begins, trial=np.full(4, t == 0))
         noise = rng.standard_normal((4, ACT + Z), dtype=np.float32)
         action, carry, extra = algorithm.act(own_params, carry, now, noise)
         latent = extra["latent"]
@@ -146,6 +146,15 @@ def test_an_episode_that_brought_more_makes_its_latent_likelier():
     episodes = algorithm.episodes(state.policy, data, reward)
     grads = torch.func.grad(algorithm.encoder_loss)(state.policy, episodes)
     assert grads["encoder.b2"][0, 0] < 0
+
+
+def test_latents_of_a_task_with_large_rewards_do_not_own_the_gradient():
+    algorithm = embedding(2)
+    state, data = one_seed(algorithm.init([0])), task_major(index_tree(rounds(algorithm), 0))
+    scale = torch.tensor([1000.0, 1.0])[:, None, None]
+    before, after = (algorithm.episodes(state.policy, data, data.reward * by).advantage for by in (1.0, scale))
+    assert torch.equal(before[1], after[1])
+    torch.testing.assert_close(before[0], after[0], rtol=1e-3, atol=1e-3)
 
 
 def test_the_policy_is_scored_at_the_latent_that_acted():
