@@ -31,6 +31,11 @@ class Head(Protocol):
         """Of parameters that lead with the axes by which the network is stacked."""
         ...
 
+    def bounded(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same, its own brought back to their bounds. To be called after every step: beyond a bound there is no gradient, so that a
+        parameter that got there would never come back."""
+        ...
+
     def log_prob(self, at: Distribution, action: Tensor) -> Tensor:
         """(..., A) -> (...)"""
         ...
@@ -68,6 +73,9 @@ class Gaussian:
     def read(self, params: Mapping[str, Tensor], out: Tensor) -> Distribution:
         return Distribution(out, params["log_std"].clamp(*self.bounds))
 
+    def bounded(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**params, "log_std": params["log_std"].clamp(*self.bounds)}
+
     def log_prob(self, at: Distribution, action: Tensor) -> Tensor:
         scaled = (action - at.out) * torch.exp(-at.log_std)
         return (-0.5 * scaled.square() - at.log_std - LOG_SQRT_2PI).sum(-1)
@@ -98,6 +106,9 @@ class Choice:
 
     def read(self, params: Mapping[str, Tensor], out: Tensor) -> Distribution:
         return Distribution(out, torch.zeros_like(out))
+
+    def bounded(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(params)
 
     def log_prob(self, at: Distribution, action: Tensor) -> Tensor:
         return (torch.log_softmax(at.out, -1) * action).sum(-1)

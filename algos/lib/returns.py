@@ -24,16 +24,22 @@ def discounted(x: Tensor, gamma: float) -> Tensor:
 
 def gae(reward: Tensor, value: Tensor, valid: Tensor, gamma: float, lam: float) -> Tensor:
     """(..., T) advantages (Schulman et al. 2016, equation 16); the value after the last step is 0."""
-    after = torch.cat([(value * valid)[..., 1:], torch.zeros_like(value[..., :1])], -1)
-    return discounted((reward + gamma * after - value) * valid, gamma * lam) * valid
+    taken = valid > 0
+    value = torch.where(taken, value, 0.0)
+    after = torch.cat([value[..., 1:], torch.zeros_like(value[..., :1])], -1)
+    return discounted(torch.where(taken, reward + gamma * after - value, 0.0), gamma * lam) * valid
 
 
 def normalized(x: Tensor, valid: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Mean 0 and standard deviation 1 over ``dims``, counting only valid steps."""
-    count = valid.sum(dims, keepdim=True).clamp(min=1)
-    centred = (x - (x * valid).sum(dims, keepdim=True) / count) * valid
+    """Mean 0 and standard deviation 1 over ``dims``, counting only valid steps.
+
+    In float64: in float32 the rounding errors of what is always the same would come out as numbers of size 1.
+    """
+    count = valid.sum(dims, keepdim=True).clamp(min=1).double()
+    wide = torch.where(valid > 0, x, 0.0).double()
+    centred = (wide - wide.sum(dims, keepdim=True) / count) * valid
     std = (centred.square().sum(dims, keepdim=True) / count).sqrt()
-    return centred / (std + 1e-8)
+    return (centred / (std + 1e-8)).to(x.dtype)
 
 
 def features(obs: Tensor) -> Tensor:
@@ -46,16 +52,20 @@ def features(obs: Tensor) -> Tensor:
 def linear_baseline(inputs: Tensor, returns: Tensor, valid: Tensor) -> Tensor:
     """The least-squares prediction of ``returns`` (G, M) from ``inputs`` (G, M, F), of each group g by itself; (G, M).
 
-    Solved in float64 with a ridge, ten times as large where the solution is not finite, at most five times.
+    Solved in float64 with a ridge, ten times as large for a group whose solution is not finite, at most five times; then it predicts 0.
+    What lies in steps that are not valid has no influence.
     """
-    weighted = (inputs * valid[..., None]).double()
-    gram, moment = weighted.mT @ weighted, weighted.mT @ returns.double()[..., None]
-    identity, ridge, solution = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device), RIDGE, None
+    wide = torch.where(valid[..., None] > 0, inputs, 0.0).double()
+    target = torch.where(valid > 0, returns, 0.0).double()[..., None]
+    gram, moment = wide.mT @ wide, wide.mT @ target
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    ridge, solution = torch.full_like(gram[:, :1, :1], RIDGE), torch.zeros_like(moment)
     for _ in range(TRIES):
-        solution, failed = torch.linalg.solve_ex(gram + ridge * identity, moment)
-        if not failed.any() and torch.isfinite(solution).all():
+        solution, code = torch.linalg.solve_ex(gram + ridge * identity, moment)
+        failed = (code != 0) | ~torch.isfinite(solution).all((-2, -1))
+        solution = torch.where(failed[:, None, None], 0.0, solution)
+        if not failed.any():
             break
-        ridge *= 10
-    assert solution is not None  # TRIES > 0
-    predicted = (inputs.double() @ solution.nan_to_num(0, 0, 0))[..., 0]
-    return predicted.to(returns.dtype) * valid
+        ridge = torch.where(failed[:, None, None], ridge * 10, ridge)
+    predicted = (wide @ solution)[..., 0]
+    return predicted.nan_to_num(0, 0, 0).to(returns.dtype)

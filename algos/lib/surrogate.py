@@ -1,0 +1,154 @@
+"""What algorithms share that learn from a round for several epochs: its steps task by task, minibatches, the clipped surrogate.
+
+Shapes: K tasks, G episodes of each (all simulators'), T steps of each at most, M = G T, B steps of each task in a minibatch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from algos.lib.adam import AdamState, adam, clip_norm
+from algos.lib.policies import Distribution, Head
+from core.types import Round
+
+
+class Minibatch(NamedTuple):
+    """Random steps, as many of every task as it has to give: where they are, and what each counts."""
+
+    chosen: Tensor
+    """(K, B) int64, into a task's M steps"""
+    weight: Tensor
+    """(K, B) sums to 1 over B; 0 where a task has fewer steps than another"""
+
+    def of(self, x: Tensor) -> Tensor:
+        """(K, M, ...) -> (K, B, ...)"""
+        return x[torch.arange(len(x), device=x.device)[:, None], self.chosen]
+
+    def mean(self, x: Tensor) -> Tensor:
+        """(K, B) -> (), every task counting the same."""
+        return (x * self.weight).sum(-1).mean()
+
+
+class Samples(NamedTuple):
+    """All steps of a round of one seed, and what is known of them before the policy moves."""
+
+    inputs: Tensor
+    """(K, M, in) what the policy saw"""
+    action: Tensor
+    """(K, M, A)"""
+    advantage: Tensor
+    """(K, M)"""
+    log_prob: Tensor
+    """(K, M) of the action when it was taken"""
+    valid: Tensor
+    """(K, M)"""
+
+
+def task_major(data: Round) -> Round:
+    """The only phase of a round of one seed, (1, K, N, E, T, ...) -> (K, G, T, ...); zeros behind the ends, whatever lay there."""
+    valid = data.valid[0].flatten(1, 2)
+
+    def flat(x: Tensor) -> Tensor:
+        x = x[0].flatten(1, 2)
+        return torch.where(valid.reshape(*valid.shape, *[1] * (x.dim() - valid.dim())) > 0, x, 0.0)
+
+    return Round(flat(data.obs), flat(data.action), flat(data.reward), valid, {name: flat(x) for name, x in data.extra.items()})
+
+
+def everything(valid: Tensor) -> Minibatch:
+    """All valid steps of (K, M) as one."""
+    index = torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
+    return Minibatch(index, valid / valid.sum(1, keepdim=True).clamp(min=1))
+
+
+def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[Minibatch]:
+    """Each valid step of (K, M) in exactly one of ``count``, a task's spread evenly over them. The generator is one of the CPU."""
+    keys = torch.rand(valid.shape, generator=generator).to(valid.device)
+    shuffled = torch.where(valid > 0, keys, 2.0).argsort(dim=1, stable=True)  # a task's valid steps come first
+    sizes = (valid > 0).sum(1)
+    edges = sizes * torch.arange(count + 1, device=valid.device)[:, None] // count  # (count + 1, K)
+    counts = edges[1:] - edges[:-1]
+    slots = torch.arange(max(int(counts.max()), 1), device=valid.device)
+    places = (edges[:-1, :, None] + slots).clamp(max=valid.shape[1] - 1)
+    weights = (slots < counts[..., None]).to(valid.dtype) / counts[..., None].clamp(min=1)
+    return [Minibatch(shuffled.gather(1, place), weight) for place, weight in zip(places, weights, strict=True)]
+
+
+def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """min(r A, clip(r, 1 - c, 1 + c) A) of each sample (Schulman et al. 2017, equation 7)."""
+    ratio = log_ratio.exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def report(head: Head, samples: Samples, before: Distribution, after: Distribution, clip: float) -> dict[str, Tensor]:
+    """How far a round moved the policy, as metrics (): means over all steps, every task counting the same."""
+    whole = everything(samples.valid)
+    log_ratio = head.log_prob(after, samples.action) - samples.log_prob
+    metrics = {
+        "policy_loss": -whole.mean(clipped(log_ratio, samples.advantage, clip)),
+        "kl": whole.mean(head.kl(before, after)),
+        "clip_fraction": whole.mean(((log_ratio.exp() - 1).abs() > clip).float()),
+        "entropy": whole.mean(head.entropy(after)),
+    }
+    return metrics | ({"std": after.log_std.exp().mean()} if head.init() else {})
+
+
+def explained_variance(predicted: Tensor, returns: Tensor, valid: Tensor) -> Tensor:
+    """1 - Var[returns - predicted] / Var[returns] over the valid steps of each task, averaged; (K, M) -> (). 0 where returns never vary."""
+    weight = everything(valid).weight
+
+    def variance(x: Tensor) -> Tensor:
+        return (weight * (x - (weight * x).sum(-1, keepdim=True)).square()).sum(-1)
+
+    total = variance(returns)
+    return torch.where(total > 0, 1 - variance(returns - predicted) / total.clamp(min=1e-12), 0.0).mean()
+
+
+def shuffle_seeds(generators: Sequence[torch.Generator]) -> Tensor:
+    """[S] int64, by which the updates of a round shuffle."""
+    return torch.stack([torch.randint(2**62, (), generator=g, device=g.device) for g in generators])
+
+
+class Descent(NamedTuple):
+    """How a loss is descended."""
+
+    epochs: int
+    minibatches: int
+    lr: float
+    max_norm: float
+    """of a gradient; 0: any"""
+
+
+Params = dict[str, Tensor]
+
+
+def descend(
+    how: Descent,
+    loss: Callable[[Params, Minibatch], Tensor],
+    start: tuple[Params, AdamState, Tensor],
+    valid: Tensor,
+    generator: torch.Generator,
+    *,
+    bounded: Callable[[Params], Params] = dict,
+    enough: Callable[[Params], bool] | None = None,
+) -> tuple[Params, AdamState, Tensor]:
+    """Adam over minibatches of the valid steps (K, M), shuffled anew in each epoch.
+
+    Args:
+        start: parameters, their moments, and the number of steps that led there.
+        bounded: brings parameters back to where they are allowed, after every step.
+        enough: asked after an epoch whether to end here.
+    """
+    params, moments, steps = start
+    for _ in range(how.epochs):
+        for minibatch in minibatches(valid, how.minibatches, generator):
+            steps = steps + 1
+            grads: Mapping[str, Tensor] = clip_norm(grad(loss)(params, minibatch), how.max_norm)
+            params, moments = adam(params, grads, moments, steps, lr=how.lr)
+            params = bounded(params)
+        if enough is not None and enough(params):
+            break
+    return params, moments, steps
