@@ -163,7 +163,7 @@ class MAML:
     def act(
         self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
-        """Actions (N, A), not clipped: drawn, or the likeliest where ``noise`` is None. ``params`` may lead with lanes, or be one policy's."""
+        """Actions (N, A), not clipped: drawn, or the likeliest where ``noise`` is None. ``params`` lead with lanes, or are one policy."""
         layers, activation = len(self.config.hidden) + 1, self.config.activation
         if has_lanes(params):
             params = choose_lanes(params, seen.lanes)

@@ -13,7 +13,7 @@ from torch import Tensor
 Params = dict[str, Tensor]
 Both = Callable[[Params], tuple[Tensor, Tensor]]
 """parameters -> what is to be raised, and the KL divergence from the old parameters, both 0-d. At the old ones KL and its slope are 0."""
-RESIDUAL = 1e-10
+RESIDUAL = 1e-14
 """square of the residual, relative to that of the right-hand side, at which conjugate gradient stops"""
 
 
