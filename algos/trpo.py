@@ -160,9 +160,7 @@ class TRPO:
         """Equation 14, each task with the same weight, plus the entropy; and the mean KL(old || new), nats. Both 0-d."""
         now = self.distribution(policy, data.obs)
         ratio = torch.exp(self.head.log_prob(now, data.action) - data.log_prob)
-        gain = valid_mean(ratio * data.advantage, data.valid).mean()
-        if self.config.entropy_coef:
-            gain = gain + self.config.entropy_coef * self.entropy(now, data)
+        gain = valid_mean(ratio * data.advantage, data.valid).mean() + self.config.entropy_coef * self.entropy(now, data)
         return gain, valid_mean(self.head.kl(data.old, now), data.valid).mean()
 
     def entropy(self, at: Distribution, data: Data) -> Tensor:

@@ -1,7 +1,8 @@
 """A point in the plane that looks for a goal it does not see: the smallest problem that adaptation solves, to test meta-RL with.
 
 Finn et al. 2017 (arXiv 1703.03400), section 5.3 and appendix A.2. The paper says that the reward is minus the *squared* distance; its
-published experiments, and those after it, use minus the distance, and so do we: returns compare with theirs.
+published experiments, and those after it, use minus the distance, and so do we: returns compare with theirs. Episodes go on at the goal,
+so that all have the same length.
 """
 
 from dataclasses import dataclass

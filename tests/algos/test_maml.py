@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+import algos
 from algos import maml
 from algos.lib.adaptation import adapted, to_lanes
 from algos.lib.trust_region import curvature, flat, shaped
+from core.contracts import Adapting
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from core.types import Field, Round, TaskSpec
@@ -243,6 +245,11 @@ def test_each_inner_step_uses_the_episodes_of_its_own_phase():
     assert torch.equal(algorithm.both(params, phases, old)[1], torch.zeros((), dtype=torch.float64))
 
 
+def test_a_learner_can_tell_that_it_adapts():
+    assert isinstance(made()[0], Adapting)
+    assert not isinstance(algos.find("trpo").make(algos.find("trpo").Config(), SPEC, 1), Adapting)
+
+
 def test_actors_get_adapted_parameters_and_after_the_update_the_common_ones_again():
     algorithm, state, batch = made()
     before = map_tree(torch.clone, state)
@@ -331,24 +338,24 @@ def test_stacked_seeds_learn_as_alone():
 def test_it_learns_to_adapt(outer):
     """One-step episodes; each simulator has a target of its own, which no policy can know before it adapts."""
     spec, lanes, E = TaskSpec("test", (Field("obs", (1,)),), 2, 1), 20, 20
-    config = maml.Config(hidden=(16,), episodes=E, inner_lr=0.3, outer=outer, lr=0.01, init_std=0.5, delta=0.02)
+    config = maml.Config(hidden=(16,), episodes=E, inner_lr=0.05, outer=outer, lr=0.01, init_std=0.5, delta=0.03)
     algorithm = maml.make(config, spec, 1, lanes)
-    state, rng, gains = algorithm.init([0]), np.random.default_rng(0), []
-    obs = np.ones((lanes, 1), np.float32)
-    for _ in range(40):
-        targets, phases = rng.uniform(-1, 1, (lanes, 2)), []
+    state, rng, returns = algorithm.init([0]), np.random.default_rng(0), []
+    now = seen(E * lanes, obs=np.ones((E * lanes, 1), np.float32))._replace(lanes=np.repeat(np.arange(lanes), E))
+    for _ in range(15):
+        targets, phases = rng.uniform(-1, 1, (lanes, 1, 2)), []
         for phase in range(2):
-            acted = [
-                algorithm.act(own(algorithm, state), None, seen(lanes, obs=obs), rng.standard_normal((lanes, 2), "f4"))[0] for _ in range(E)
-            ]
-            action = np.stack(acted, 1)[None, :, :, None]  # (K, N, E, T, A)
-            phases.append((action, -np.square(action - targets[:, None, None]).sum(-1)))
+            action, _, _ = algorithm.act(own(algorithm, state), None, now, rng.standard_normal((lanes * E, 2), "f4"))
+            action = action.reshape(lanes, E, 2)
+            phases.append((action[None, :, :, None], -np.square(action - targets).sum(-1)[None, :, :, None]))
             batch = rounds(phases, (1, 2, 1, lanes, E, 1))
             if not phase:
                 algorithm.inner(state, batch, 0)
         metrics = algorithm.update(state, batch, algorithm.noise(state, [torch.Generator()]))
-        gains.append((metrics["return_after"] - metrics["return_before"]).item())
-    assert np.mean(gains[-5:]) > 2 * max(np.mean(gains[:5]), 0.1)
+        returns.append([metrics[name].item() for name in ("return_before", "return_after")])
+    (_, untrained), (before, after) = np.mean(returns[:4], 0), np.mean(returns[-4:], 0)
+    assert after > untrained + 0.1
+    assert after > before + 0.3
 
 
 def rounds(phases, lead):
