@@ -299,6 +299,29 @@ def test_a_lane_acts_as_it_would_alone():
         np.testing.assert_allclose(every[lane], drawn_there, atol=1e-6)
 
 
+def test_simulators_beyond_the_lanes_go_round():
+    """As an evaluation with more simulators has them: before adaptation all lanes are alike."""
+    algorithm, state, _ = made()
+    plain = {k: v[0].numpy() for k, v in state.params.items()}
+    now, noise = seen(3 * M), np.ones((3 * M, 2), np.float32)
+    many, _, _ = algorithm.act(own(algorithm, state), None, now, noise)
+    np.testing.assert_allclose(many, algorithm.act(plain, None, now, noise)[0], atol=1e-6)
+
+
+def test_a_lane_whose_episodes_were_all_lost_stays_where_it_is():
+    algorithm, state, batch = made()
+    other, lost = map_tree(torch.clone, state), map_tree(lambda x: x.clone(), batch)
+    for column in lost[:4]:
+        column[:, :, 1, 0] = 0  # lane 2
+    algorithm.inner(state, batch, 0)
+    algorithm.inner(other, lost, 0)
+    for name, value in other.acting.items():
+        assert torch.equal(value[0, 2], other.params[name][0])
+        assert torch.equal(value[0, [0, 1, 3]], state.acting[name][0, [0, 1, 3]])
+    metrics = algorithm.update(other, lost, algorithm.noise(other, [torch.Generator()]))
+    assert all(torch.isfinite(value).all() for value in (*metrics.values(), *other.params.values()))
+
+
 def test_what_lies_behind_an_episodes_end_has_no_influence():
     algorithm, state, batch = made()
     other, filled = map_tree(torch.clone, state), map_tree(torch.clone, batch)
