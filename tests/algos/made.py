@@ -14,6 +14,8 @@ SPEC = TaskSpec("test", (Field("obs", (OBS,)),), ACT, HORIZON)
 SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {"hidden": (16, 16), "episodes": 3, "epochs": 2, "minibatches": 2},
     "task_embedding": {"episodes": 3, "epochs": 2, "minibatches": 2, "latent": 2, "window": 3},
+    "maml": {"hidden": (16, 16), "episodes": 2},
+    "trpo": {"hidden": (16, 16), "episodes": 2},
 }
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
