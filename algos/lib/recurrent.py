@@ -92,7 +92,9 @@ class _GRU(torch.autograd.Function):
         if keep is not None:
             z = torch.where(keep, 1.0, z)
         by_a = (1 - z) * (1 - n * n)
-        slopes = torch.stack([by_a * q * r * (1 - r), (states[:-1] - n) * z * (1 - z), by_a * r], -2)  # of h' by r, z and q before they bend
+        slopes = torch.stack(
+            [by_a * q * r * (1 - r), (states[:-1] - n) * z * (1 - z), by_a * r], -2
+        )  # of h' by r, z and q before they bend
         inner, upper, transposed = torch.empty_like(slopes), torch.empty_like(z), wh.mT.contiguous()
         dh = torch.zeros_like(out[0])
         for t in range(len(out) - 1, -1, -1):

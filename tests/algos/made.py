@@ -11,7 +11,7 @@ from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
 
 OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6
 SPEC = TaskSpec("test", (Field("obs", (OBS,)),), ACT, HORIZON)
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {"rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2}}
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
 

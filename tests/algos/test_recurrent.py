@@ -85,7 +85,9 @@ def test_it_is_torchs_cell(kind):
     same((out, end["h"]), (expected, (last if kind == "gru" else last[0])[0]))
     if kind == "lstm":
         same(end["c"], last[1][0])
-    same((own["wi"].grad.T, own["wh"].grad.T, own["b"].grad[0]), (theirs.weight_ih_l0.grad, theirs.weight_hh_l0.grad, theirs.bias_ih_l0.grad))
+    same(
+        (own["wi"].grad.T, own["wh"].grad.T, own["b"].grad[0]), (theirs.weight_ih_l0.grad, theirs.weight_hh_l0.grad, theirs.bias_ih_l0.grad)
+    )
     if kind == "gru":
         same(own["bn"].grad[0], theirs.bias_hh_l0.grad[2 * H :])
     same((x2.grad, {k: v.grad for k, v in carry2.items()}), (x.grad, {k: v.grad for k, v in first.items()}))
