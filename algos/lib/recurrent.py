@@ -51,6 +51,8 @@ def unroll(params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None, 
         mask: (T, ..., B), 0 where a step does not count: the state stays as it is, and the step's input has no influence.
     """
     carry = zero_carry(params, x.shape[-2]) if carry is None else carry
+    if mask is None and x.dim() == 3 and kind_of(params) == "lstm" and not x.is_cuda:
+        return _fused_lstm(params, x, carry)
     keep = None if mask is None else (mask == 0).unsqueeze(-1)
     if keep is not None:
         x = x.masked_fill(keep, 0.0)
@@ -60,6 +62,14 @@ def unroll(params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None, 
         return h, {"h": h[-1]}
     h, c = _LSTM.apply(gates, carry["h"], carry["c"], params["wh"], keep)  # type: ignore[misc]
     return h, {"h": h[-1], "c": c[-1]}
+
+
+def _fused_lstm(params: Mapping[str, Tensor], x: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+    """By torch's own, which has a kernel for this on CPUs: three quarters of the time. It has none for a GRU."""
+    bias = params["b"][0]
+    weights = [params["wi"].mT.contiguous(), params["wh"].mT.contiguous(), bias, torch.zeros_like(bias)]
+    out, h, c = torch.lstm(x, [carry["h"][None], carry["c"][None]], weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    return out, {"h": h[0], "c": c[0]}
 
 
 class _GRU(torch.autograd.Function):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from algos.lib.returns import features
 from algos.rl2 import RL2, Config, Trials, make
 from core.errors import ConfigError
 from core.seen import Watch
@@ -142,21 +143,33 @@ def test_what_lies_behind_the_end_of_an_episode_has_no_influence(chunk, burn_in)
 
 
 def test_returns_go_on_over_the_ends_of_episodes():
-    """Advantages without a baseline's help: the only reward is in the last episode, and the first one's steps hear of it."""
-    batch = a_round(early=False)
-    reward = torch.zeros_like(batch.reward)
-    reward[..., -1, -1] = torch.arange(TASKS * N).reshape(TASKS, N).float()
-    trials, metrics = rl2(gae_lambda=1.0, gamma=0.9, normalize_advantages=False).trials(batch._replace(reward=reward))
-    L = EPISODES * HORIZON
-    returns = reward[0, :, :, -1, -1].flatten() * 0.9 ** torch.arange(L - 1, -1, -1.0)[:, None]
-    # With lambda = 1 an advantage is the return less the baseline, which is one linear function per task of the step's own input.
-    value = (returns - trials.advantage).reshape(L, TASKS, N)
-    assert float(metrics["trial_return"]) == pytest.approx(2.5)
-    assert ((value.square()).mean() < returns.square().mean() * 1.1) and not torch.allclose(trials.advantage[0], trials.advantage[0, :1])
-    normal, _ = rl2().trials(a_round())
-    for of_task, counts in zip(normal.advantage.chunk(TASKS, 1), normal.valid.chunk(TASKS, 1), strict=True):
-        assert (of_task * counts).sum() == pytest.approx(0, abs=1e-4)
-        assert (of_task.square() * counts).sum() / counts.sum() == pytest.approx(1, abs=1e-4)
+    """With lambda = 1 an advantage is the return of all the rest of the trial, summed here step by step, less the
+    prediction of a ridge regression in each task."""
+    gamma, batch = 0.9, a_round()
+    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantages=False)
+    trials, metrics = algorithm.trials(batch)
+    returns = torch.zeros_like(trials.reward)
+    for b in range(TASKS * N):
+        rest = torch.tensor(0.0)
+        for t in reversed(range(int(trials.valid[:, b].sum()))):
+            rest = trials.reward[t, b] + gamma * rest
+            returns[t, b] = rest
+    everything = zip(*(leaf.chunk(TASKS, 1) for leaf in (trials.x, returns, trials.valid, trials.advantage)), strict=True)
+    for x, gain, counts, advantage in everything:
+        inputs = (features(x.transpose(0, 1)).transpose(0, 1) * counts[..., None]).flatten(0, 1).double()
+        best = torch.linalg.inv(inputs.T @ inputs + 1e-5 * torch.eye(inputs.shape[1])) @ inputs.T @ gain.flatten().double()
+        torch.testing.assert_close(advantage.flatten().double(), gain.flatten() - inputs @ best, rtol=0, atol=1e-4)
+    assert float(metrics["trial_return"]) == pytest.approx(float(batch.reward.sum()) / (TASKS * N), rel=1e-5)
+    assert float(metrics["baseline_explains"]) > 0.1
+
+
+def test_advantages_of_each_task_are_on_one_scale():
+    batch = a_round()
+    batch.reward[:, 1] *= 100
+    trials, _ = rl2().trials(batch)
+    for of_task, counts in zip(trials.advantage.chunk(TASKS, 1), trials.valid.chunk(TASKS, 1), strict=True):
+        assert of_task.sum() == pytest.approx(0, abs=1e-4)
+        assert of_task.square().sum() / counts.sum() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -277,6 +290,31 @@ def test_noise_is_a_seed_for_each_learner():
     drawn = algorithm.noise(algorithm.init([0, 1]), [torch.Generator().manual_seed(s) for s in (0, 1)])
     assert (drawn.shape, drawn.dtype) == ((2,), torch.int64)
     assert drawn[0] != drawn[1]
+
+
+def test_it_learns_to_learn():
+    """Two arms, of which one pays always and the other never. Who remembers gets 5.5 of 6 pulls, who does not gets 3."""
+    spec = TaskSpec("arms", (Field("obs", (1,)),), 2, 1, discrete=True)
+    settings = {"episodes": 6, "hidden": 16, "lr": 0.02, "epochs": 3, "minibatches": 1, "gamma": 1.0, "entropy": 0.01}
+    algorithm, rng, trials, got = make(Config(**settings), spec, 1), np.random.default_rng(0), 128, []
+    state = algorithm.init([0])
+    for i in range(30):
+        own, carry, watch, steps = arrays_of(algorithm, state), None, Watch(np.zeros(trials), 2), []
+        pays = np.eye(2, dtype=np.float32)[rng.integers(2, size=trials)]
+        for _ in range(6):  # an episode is one pull
+            noise = rng.standard_normal((trials, 2), dtype=np.float32)
+            action, carry, _ = algorithm.act(own, carry, watch.seen(np.zeros((trials, 1), np.float32)), noise)
+            reward = (action * pays).sum(1)
+            watch.acted(action)
+            watch.stepped(reward, np.ones(trials, bool))
+            steps.append((action, reward))
+        actions, rewards = (torch.from_numpy(np.stack(column, 1)) for column in zip(*steps, strict=True))
+        lead = (1, 1, 1, trials, 6, 1)
+        batch = Round(torch.zeros(*lead, 1), actions.reshape(*lead, 2), rewards.reshape(lead), torch.ones(lead), {})
+        metrics = algorithm.update(state, batch, torch.tensor([i]))
+        got.append(float(metrics["trial_return"]))
+    assert np.mean(got[:3]) < 3.3
+    assert np.mean(got[-3:]) > 5.0
 
 
 @pytest.mark.parametrize(
