@@ -99,9 +99,13 @@ class Crew:
 
     def _agree(self, worker: int, specs: list[TaskSpec]) -> None:
         """Slots may have different tasks, but one observation and one action; a worker made anew must make what it made before."""
+
+        def io(spec: TaskSpec) -> tuple:
+            return spec.observation, spec.action_dim, spec.discrete, spec.repeated
+
         first = self.specs[0] or specs[0]
         for slot, spec in zip(range(self.slots)[self.shares[worker]], specs, strict=True):
-            if (spec.observation, spec.action_dim, spec.repeated) != (first.observation, first.action_dim, first.repeated):
+            if io(spec) != io(first):
                 raise ConfigError(f"{first.task} and {spec.task} differ in observation or action; simulators of one pool need equal ones")
             if self.specs[slot] not in (None, spec):
                 raise SimulatorError(f"slot {slot} was made twice and differs: {self.specs[slot]} and {spec}", retryable=False)

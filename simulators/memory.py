@@ -106,4 +106,4 @@ def specs_from_json(tree: Mapping) -> list[TaskSpec]:
 def _spec(tree: Mapping) -> TaskSpec:
     fields = tuple(Field(name, tuple(shape), dtype, unit) for name, shape, dtype, unit in tree["observation"])
     labels = tuple((key, value) for key, value in tree["labels"])
-    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], labels, tree["repeated"])
+    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], labels, tree["repeated"], tree["discrete"])

@@ -17,6 +17,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "maml": {"hidden": (16, 16), "episodes": 2},
     "trpo": {"hidden": (16, 16), "episodes": 2},
 }
+SETTINGS: dict[str, dict[str, Any]] = {"rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2}}
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
 
