@@ -112,9 +112,10 @@ class Draw:
         """Takes the bounds of the draw: where windows may begin, in rows committed now, less those that are about to be overwritten."""
         if self._ring.control.counter == self._seen:
             return
-        capacity = self._ring.layout.capacity
+        # What is reserved comes first: read after the counters, by then it may be so far ahead of them that nothing seems to be left.
+        capacity, reserved = self._ring.layout.capacity, self._ring.control.reserved[self._tasks]
         self._seen, state = self._ring.control.read()
-        low = np.maximum(self._ring.control.reserved[self._tasks] - capacity, 0)
+        low = np.maximum(reserved - capacity, 0)
         low[low > 0] += self._guard
         if self._recent:
             self._keep_recent(low, state.rows[self._tasks])

@@ -73,7 +73,7 @@ def test_tasks_are_drawn_without_replacement_and_all_alike(make_ring):
     ring = make_ring(tasks=5, writers=5)
     fill(ring)
     sampler = Sampler(ring, range(5), Stream(1, tasks=2), seed=1)
-    pairs = {pair: 0 for pair in itertools.permutations(range(5), 2)}
+    pairs = dict.fromkeys(itertools.permutations(range(5), 2), 0)
     for _ in range(2000):
         pairs[tuple(sampler.draw().chosen.tolist())] += 1
     statistic, freedom = chi_square(np.array(list(pairs.values())))
