@@ -71,8 +71,9 @@ def test_another_process_and_a_used_simulator_see_the_same_bits(name):
     np.testing.assert_array_equal(rewards.astype(np.float32), rewards_elsewhere)
 
 
-@every
+@pytest.mark.parametrize("name", [one for one in _names() if not one.values[0].startswith("semicircle:")])
 def test_other_seeds_and_variations_differ(name):
+    """In what is observed first. The goals of the semicircle cannot be seen: its own tests tell them apart."""
     one, two = simulators.make(name, 0), simulators.make(name, 1)
     first = one.reset(0)["obs"]
     # Two episodes may share a goal of the set of 50: several are compared.

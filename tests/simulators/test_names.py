@@ -10,7 +10,7 @@ from core.errors import ConfigError
 
 
 def test_names_are_the_modules_that_are_simulators():
-    assert simulators.names() == ("dummy", "gym", "metaworld")
+    assert simulators.names() == ("dummy", "gym", "metaworld", "semicircle")
 
 
 def test_split():
