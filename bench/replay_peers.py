@@ -40,7 +40,7 @@ class Floor:
         self._turn, self._count, self._row_bytes = 0, count, layout.row_bytes
         self._bytes = 4 * sampler.windows.words
         self._keep = np.empty(count * self._bytes, np.uint8)
-        self._source = sampler._source
+        self._source = sampler.batch.source
 
     def draw(self) -> None:
         self._turn = (self._turn + 1) % len(self._indices)

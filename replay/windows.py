@@ -21,7 +21,11 @@ class Windows:
     """The reused buffer of N = K * B windows, and what is computed from it. Positions in a window count from its first transition; the
     row before that, if any, is there for its frame only."""
 
-    def __init__(self, dtype: np.dtype, tasks: int, plan: Stream, *, pin: bool) -> None:
+    def __init__(self, dtype: np.dtype, tasks: int, plan: Stream, *, pin: bool, behind: int = 0) -> None:
+        """
+        Args:
+            behind: words of the buffer that are kept free behind the windows, for what else a batch has.
+        """
         self._dtype, self._shape, self._plan = dtype, (tasks, plan.batch_size), plan
         self._repeated, before = repeated(dtype), opening_rows(dtype)
         N, n = tasks * plan.batch_size, plan.n_step
@@ -30,15 +34,17 @@ class Windows:
         """word of a window at which its first transition begins"""
         self.words = self._first + n * self._row_words + column(dtype, "action")[1] // 4
         """of one window: n rows and perhaps one in front, then the observation of the one that ends it"""
-        self.buffer = torch.zeros(N * self.words + (N if n == 1 else 2 * N), dtype=torch.float32, pin_memory=pin)
-        """All words of a batch, float32: windows, bootstrap, and with n > 1 reward"""
+        self.size = N * self.words + (N if n == 1 else 2 * N)
+        """words of the windows, of bootstrap, and with n > 1 of reward"""
+        self.buffer = torch.zeros(self.size + behind, dtype=torch.float32, pin_memory=pin)
+        """All words of a batch, float32: these, then what is kept free"""
         self.gathered = self.buffer[: N * self.words].view(N, self.words)
         """(N, words of a window): where the gather writes"""
         strides = (4 * self.words * plan.batch_size, 4 * self.words, dtype.itemsize)
         raw = self.buffer.numpy()
         self.records: NDArray = np.ndarray((*self._shape, n), dtype, raw.data, 4 * self._first, strides)
         """(K, B, n) records"""
-        at, self._width = column(dtype, "obs")[1], _observed_words(dtype)
+        at, self._width = column(dtype, "obs")[1], observed_words(dtype)
         self._words = {name: self._first + column(dtype, name)[1] // 4 for name in ("obs", "action", "reward")}
         """where in a window the first transition has them: plain numbers, for whoever traces ``assemble``"""
         self._action_dim = dtype["action"].shape[0]
@@ -59,25 +65,23 @@ class Windows:
         K, B = self._shape
         windows, n = buffer[: K * B * self.words].view(K, B, self.words), self._plan.n_step
 
-        def part(name: str, width: int, at: int, skip: int = 0) -> torch.Tensor:
-            first = self._words[name] + at * self._row_words + skip
-            return windows[:, :, first : first + width]
+        first = self._words["action"]
+        action = windows[:, :, first : first + self._action_dim]
 
         def obs(at: int) -> torch.Tensor:
-            F = self._repeated
-            if not F:
-                return part("obs", self._width, at)
-            return torch.cat([part("obs", F, at), part("obs", F, at - 1), part("obs", self._width - F, at, skip=F)], -1)
+            first = self._words["obs"] + at * self._row_words
+            parts = observation(windows, first, self._width, self._repeated, self._row_words)
+            return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
         reward, bootstrap = self._tails(buffer)
-        return Batch(obs(0), part("action", self._action_dim, 0), reward, obs(n), bootstrap)
+        return Batch(obs(0), action, reward, obs(n), bootstrap)
 
     def _tails(self, buffer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reward and bootstrap, (K, B) each: a column of the windows where nothing is folded, else behind them."""
         (K, B), end = self._shape, self._shape[0] * self._shape[1] * self.words
         bootstrap = buffer[end : end + K * B].view(K, B)
         if self._plan.n_step > 1:
-            return buffer[end + K * B :].view(K, B), bootstrap
+            return buffer[end + K * B : self.size].view(K, B), bootstrap
         return buffer[:end].view(K, B, self.words)[:, :, self._words["reward"]], bootstrap
 
     def fold(self) -> None:
@@ -140,7 +144,16 @@ class Windows:
             self._obs[at, n - 1, :F] = self._obs[at, steps - 1, :F]
 
 
-def _observed_words(dtype: np.dtype) -> int:
+def observation(windows: torch.Tensor, at: int, width: int, repeated: int, row_words: int) -> list[torch.Tensor]:
+    """The parts of an observation (..., O) in windows (..., words) whose row has it at word ``at``: ``width`` = O - F words, and the
+    ``repeated`` = F of the row before."""
+    if not repeated:
+        return [windows[..., at : at + width]]
+    before, middle = at - row_words, at + repeated
+    return [windows[..., at:middle], windows[..., before : before + repeated], windows[..., middle : at + width]]
+
+
+def observed_words(dtype: np.dtype) -> int:
     """O - F: what a row has of an observation, in columns that lie side by side."""
     return dtype["obs"].shape[0] + (dtype[REST].shape[0] if repeated(dtype) else 0)
 

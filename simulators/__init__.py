@@ -3,6 +3,9 @@
 ``metaworld:reach-v3`` is task ``reach-v3`` of the module ``simulators.metaworld``. Adding a simulator is adding one module with
 ``tasks()``, a frozen dataclass ``Options`` and ``make(task, seed, **options)``; there is no list to extend. The module itself may
 import only light packages; the heavy one is imported in ``make``.
+
+``metaworld:reach-v3@7`` is that task with goal 7 only, counted from 0: what meta-RL calls a task, with a name, and so a replay, of its own.
+A module that has such goals says how many with ``named_goals(options)``, and its ``make`` takes the number as ``goal``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,7 @@ def names() -> tuple[str, ...]:
 
 
 def split(name: str) -> tuple[str, str]:
-    """``metaworld:reach-v3`` -> (``metaworld``, ``reach-v3``).
+    """``metaworld:reach-v3`` -> (``metaworld``, ``reach-v3``); what names a goal stays with the task.
 
     Raises:
         ConfigError: the simulator is unknown, or the name has no task.
@@ -40,17 +43,37 @@ def split(name: str) -> tuple[str, str]:
     return simulator, task
 
 
+def split_goal(task: str) -> tuple[str, str | None]:
+    """``reach-v3@7`` -> (``reach-v3``, ``7``), as it is written; None where no goal is named."""
+    task, at, goal = task.partition("@")
+    return task, goal if at else None
+
+
 def check(name: str, options: Mapping[str, Any] | None = None) -> None:
-    """Raises ConfigError for an unknown simulator, task or option, or an impossible value. Loads no heavy package."""
+    """Raises ConfigError for an unknown simulator, task, goal or option, or an impossible value. Loads no heavy package."""
     simulator, task = split(name)
-    module = _module(simulator)
+    module, (task, goal) = _module(simulator), split_goal(task)
     known = module.tasks()
     if known and task not in known:
         raise unknown(f"task of simulator {simulator}", task, known)
     for option in options or {}:
         if option not in field_names(module.Options):
             raise unknown(f"option of simulator {simulator}", str(option), field_names(module.Options))
-    module.Options(**(options or {}))
+    made = module.Options(**(options or {}))
+    if goal is not None:
+        _check_goal(name, goal, module.named_goals(made) if hasattr(module, "named_goals") else None)
+
+
+def _check_goal(name: str, goal: str, count: int | None) -> None:
+    """``count`` is how many goals can be named; None where the simulator has no such thing."""
+    if count is None:
+        having = ", ".join(each for each in names() if hasattr(_module(each), "named_goals"))
+        raise ConfigError(f"{name!r} names a goal with '@', but this simulator has none to name. Allowed: no '@', or one of: {having}")
+    if not count:
+        raise ConfigError(f"{name!r} names a goal, but with these options every episode has a fresh one. Set goals")
+    # One way to write a number: each name is one task.
+    if goal not in {str(number) for number in range(count)}:
+        raise ConfigError(f"{name!r} names goal {goal!r}. Allowed with these options: 0 to {count - 1}")
 
 
 def make(name: str, seed: int, **options: Any) -> Simulator:
@@ -64,6 +87,9 @@ def make(name: str, seed: int, **options: Any) -> Simulator:
     if seed < 0:
         raise ConfigError(f"simulator seed {seed} of {name} is negative. Allowed: 0 and up")
     simulator, task = split(name)
+    task, goal = split_goal(task)
+    if goal is not None:
+        return _module(simulator).make(task, seed, goal=int(goal), **options)
     return _module(simulator).make(task, seed, **options)
 
 

@@ -62,8 +62,13 @@ def tasks() -> tuple[str, ...]:
     return TASKS
 
 
-def make(task: str, seed: int, **options: Any) -> Any:
-    """One task.
+def named_goals(options: Options) -> int:
+    """How many goals can be named, as in ``reach-v3@7``: those of the split; none where each episode has a fresh one."""
+    return options.goals
+
+
+def make(task: str, seed: int, goal: int | None = None, **options: Any) -> Any:
+    """One task; with ``goal`` every episode has that one of the split.
 
     Raises:
         MissingExtra: Meta-World is not installed.
@@ -71,7 +76,7 @@ def make(task: str, seed: int, **options: Any) -> Any:
     """
     from simulators.metaworld.simulator import MetaWorld
 
-    return MetaWorld(task, seed, Options(**options))
+    return MetaWorld(task, seed, Options(**options), goal)
 
 
 def block(simulators: Sequence[Any], arrays: BlockArrays) -> Any:

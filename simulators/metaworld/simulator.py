@@ -23,12 +23,14 @@ _SHOWN = {2: np.arange(OBS), 1: np.r_[:FRAME, 2 * FRAME : OBS]}
 class MetaWorld:
     """One Meta-World task. obs (39,): 18 numbers now, the same one step ago, goal (3,) in metres. action (4,): hand by 1 cm, gripper."""
 
-    def __init__(self, task: str, seed: int, options: Options) -> None:
-        self.task, self.seed, self.options = task, seed, options
+    def __init__(self, task: str, seed: int, options: Options, goal: int | None = None) -> None:
+        self.task, self.seed, self.options, self.goal = task, seed, options, goal
         self.stepper = _stepper(task, options)
         self._shown = _SHOWN[options.frames]
         self._previous: int | None = None
         self._closed = False
+        named = "" if goal is None else f"@{goal}"
+        goals = f"{options.goals} {options.split}" if options.goals else "fresh"
         labels = {
             "simulator": "metaworld",
             "metaworld": stock.version(),
@@ -36,7 +38,7 @@ class MetaWorld:
             "reward_version": options.reward_version,
             "success_rule": options.success_rule,
             "horizon": str(options.horizon),
-            "goals": f"{options.goals} {options.split}" if options.goals else "fresh",
+            "goals": f"number {goal} of {options.split}" if named else goals,
             "order": options.order,
             "repeat": str(options.repeat),
             "goal_visible": str(not options.hide_goal).lower(),
@@ -46,7 +48,7 @@ class MetaWorld:
         unit = "metres, quaternions; gripper opening 0 to 1"
         fields = (Field("obs", self._shown.shape, unit=unit),)
         repeated = FRAME if options.frames == 2 else 0
-        self.spec = TaskSpec(f"metaworld:{task}", fields, 4, options.horizon, tuple(labels.items()), repeated)
+        self.spec = TaskSpec(f"metaworld:{task}{named}", fields, 4, options.horizon, tuple(labels.items()), repeated)
 
     def reset(self, variation: int) -> Observation:
         """Begins episode ``variation``. With ``reset_every`` above 1, it goes on where the last one ended if that was ``variation`` - 1.
@@ -81,6 +83,8 @@ class MetaWorld:
     def vector(self, variation: int) -> NDArray[np.float64]:
         """The random vector of an episode."""
         options, trial = self.options, variation // self.options.repeat
+        if self.goal is not None:
+            return vectors(self.task, options.split)[self.goal]
         if options.goals == 0:
             seed = np.random.SeedSequence([zlib.crc32(self.task.encode()), 1, self.seed, trial]).generate_state(1)[0] >> 1
             return self.stepper.draw(int(seed))

@@ -16,8 +16,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "task_embedding": {"episodes": 3, "epochs": 2, "minibatches": 2, "latent": 2, "window": 3},
     "maml": {"hidden": (16, 16), "episodes": 2},
     "trpo": {"hidden": (16, 16), "episodes": 2},
+    "rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2},
+    "pearl": {"hidden": (16, 16), "encoder_hidden": (16,), "latent_dim": 3, "meta_batch": 2, "batch_size": 8, "context": 4},
 }
-SETTINGS: dict[str, dict[str, Any]] = {"rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2}}
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
 
@@ -37,10 +38,14 @@ def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec = SPEC
     plan, obs_dim = algorithm.plan, spec.obs_dim
     if isinstance(plan, Rounds):
         return a_round(algorithm, (1, plan.phases, tasks, SIMULATORS, plan.episodes, spec.horizon), g, spec)
-    lead = (1, tasks, plan.batch_size)
+    lead = (1, plan.tasks or tasks, plan.batch_size)
     obs, next_obs = torch.randn(*lead, obs_dim, generator=g), torch.randn(*lead, obs_dim, generator=g)
     action = torch.rand(*lead, spec.action_dim, generator=g) * 2 - 1
-    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma))
+    plain = Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma))
+    chosen = torch.randperm(tasks, generator=g)[None, : plan.tasks] if plan.tasks else ()
+    width = obs_dim + spec.action_dim + 1
+    context = torch.randn(*lead[:2], plan.context, width, generator=g) if plan.context else ()
+    return plain._replace(chosen=chosen, context=context)
 
 
 def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:

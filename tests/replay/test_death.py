@@ -171,14 +171,14 @@ def test_no_torn_row_under_a_fast_writer(make_ring, monkeypatch, dtype):
     ring.close()
     reader = Ring.attach(ring.path)
     sampler, mended, draws = Sampler(reader, [0], Stream(32, n_step=2), seed=0), 0, 0
-    mend = sampler._mend
+    mend = sampler.batch._mend
 
     def counted():
         nonlocal mended
         mended += 1
         mend()
 
-    monkeypatch.setattr(sampler, "_mend", counted)
+    monkeypatch.setattr(sampler.batch, "_mend", counted)
     for _ in range(8):
         with overwriting(ring.path) as writer:
             while writer.exitcode is None:

@@ -128,7 +128,7 @@ def same(one, two):
     samplers = [Sampler(x.ring, [0, 1], Stream(8, n_step=3), seed=4) for x in (one, two)]
     if samplers[0].ready():
         for _ in range(3):
-            assert all(torch.equal(a, b) for a, b in zip(*(s.draw() for s in samplers), strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(*(s.draw()[:5] for s in samplers), strict=True))
 
 
 STEPS = st.one_of(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.errors import CheckpointError, ConfigError
 from core.rows import STEP
 from core.types import Stream
-from replay import sampler as module
+from replay import draw as module
 from replay.ring import Ring
 from replay.sampler import EmptyReplayError, Sampler
 from tests.replay.build import DTYPE, Feeder, content
