@@ -102,6 +102,8 @@ def official_success(results: Results, *, episodes: int = 3, goals_at_once: int 
 
 
 def _refuse_sampled(results: Results) -> None:
+    if len(results.exploration().rows):
+        raise ConfigError("the official count is of looks: adaptation episodes explore. Take adapted() or zero_shot()")
     for task in results.tasks:
         if results.settings[task].get("actions") == "sampled":
             raise ConfigError(f"the official count of {task}: actions were sampled, so a goal played again may end otherwise")
