@@ -85,10 +85,15 @@ def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Pr
     if strange:
         known = ", ".join(config.tasks)
         raise ConfigError(f"{protocol.name} has {strange[0]}, which the run was not trained on. Allowed: protocols of {known}")
+    check_goals_seen(protocol, config)
+    return protocol
+
+
+def check_goals_seen(protocol: metaworld.Protocol, config: configs.RunConfig) -> None:
+    """Raises ConfigError where a policy would see its goal, or not see it, for the first time."""
     if config.simulator_options["hide_goal"] != protocol.hide_goal:
         shown = "hides" if protocol.hide_goal else "shows"
         raise ConfigError(f"{protocol.name} {shown} the goal, the run was trained otherwise: its policy cannot be judged by it")
-    return protocol
 
 
 def _on_protocol(
