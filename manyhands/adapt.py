@@ -85,17 +85,26 @@ def _played(evaluator: PolicyEvaluator, weights: Weights, told: Mapping[str, Any
 def look_into(algorithm: Algorithm, weights: Weights, spec: TaskSpec, tasks: int) -> tuple[str, bool]:
     """How the policy adapts, ``gradients``, ``memory`` or ``nothing``; and whether it acts by being told its task.
 
-    Both are found by trying: the same made-up observations are given to it as of each task.
+    Both are found by trying, with made-up observations: as if of each task, and as if after a step of the same trial.
     """
     obs = np.random.default_rng(0).standard_normal((4, spec.obs_dim)).astype(np.float32)
-    start, none, action = np.ones(4, bool), np.zeros(4, np.int64), np.zeros((4, spec.action_dim), np.float32)
-    done, carry = [], None
+    lanes, yes, zeros = np.zeros(4, np.int64), np.ones(4, bool), np.zeros((4, spec.action_dim), np.float32)
+    fresh, carry = [], None
     for task in range(tasks):
-        seen = Seen(obs, np.full(4, task), none, start, start, action, np.zeros(4, np.float32))
-        acted, carry, _ = algorithm.act(weights.params, None, seen, None)
-        done.append(acted)
-    means = "gradients" if isinstance(algorithm, Adapting) else "nothing" if carry is None else "memory"
-    return means, not all(np.allclose(done[0], other, rtol=0, atol=1e-6) for other in done)
+        seen = Seen(obs, np.full(4, task), lanes, yes, yes, zeros, zeros[:, 0])
+        action, carry, _ = algorithm.act(weights.params, None, seen, None)
+        fresh.append(action)
+    is_told = not all(_alike(fresh[0], action) for action in fresh)
+    if isinstance(algorithm, Adapting):
+        return "gradients", is_told
+    seen = Seen(obs, np.full(4, tasks - 1), lanes, ~yes, yes, zeros + 1, zeros[:, 0] + 1)
+    later, _, _ = algorithm.act(weights.params, carry, seen, None)
+    return "nothing" if _alike(fresh[-1], later) else "memory", is_told
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """But for the last bits."""
+    return np.allclose(one, other, rtol=0, atol=1e-6)
 
 
 def _own_tasks(options: AdaptArguments, config: configs.RunConfig, schedule: Schedule, logs: Path) -> tuple[str, PolicyEvaluator]:
