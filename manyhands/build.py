@@ -25,6 +25,7 @@ from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
 from protocols.plan import each_from_zero, per_goal
+from protocols.schedule import Schedule
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.rounds import RoundSource, rows_of_round
@@ -164,9 +165,21 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
 
 
 def evaluator(
-    config: RunConfig, spec: TaskSpec, logs: Path, *, tasks: Sequence[int] | None = None, simulators: int = 0, seed_name: str = "evaluation"
+    config: RunConfig,
+    spec: TaskSpec,
+    logs: Path,
+    *,
+    tasks: Sequence[int] | None = None,
+    simulators: int = 0,
+    seed_name: str = "evaluation",
+    schedule: Schedule | None = None,
 ) -> PolicyEvaluator:
-    """Simulators of all tasks (or of ``tasks``) in one pool, with seeds of their own: evaluation meets goals that training did not."""
+    """Simulators of all tasks (or of ``tasks``) in one pool, with seeds of their own: evaluation meets goals that training did not.
+
+    Args:
+        schedule: of a trial; by default that of the settings.
+    """
+    schedule = schedule or config.evaluation.schedule
     settings, chosen = config.evaluation, range(len(config.tasks)) if tasks is None else tasks
     count = simulators or settings.simulators_per_task(len(chosen))
     slots = [task for task in chosen for _ in range(count)]
@@ -175,12 +188,13 @@ def evaluator(
     pool = SimulatorPool(
         [config.tasks[task] for task in slots],
         own,
-        config.evaluation_options,
+        config.options_of_trials(schedule),
         workers=min(settings.workers(), len(slots)),
         step_timeout_s=config.actors.step_timeout_s,
         reset_timeout_s=config.actors.reset_timeout_s,
         log_dir=logs / "evaluator",
         wait=False,
     )
-    plan = per_goal(slots, settings.episodes) if settings.in_turn else each_from_zero(slots, settings.episodes)
-    return PolicyEvaluator(algorithm(config, spec), pool, plan, slots, own)
+    plan = (per_goal if settings.in_turn else each_from_zero)(slots, settings.episodes, schedule)
+    noise_seed = seeds(config).child(seed_name).child("exploration").integer()
+    return PolicyEvaluator(algorithm(config, spec), pool, plan, slots, own, noise_seed=noise_seed)

@@ -15,6 +15,8 @@ usage: manyhands COMMAND [...]
   resume RUN             go on from the newest checkpoint, whatever ended the run
   eval RUN [--protocol mt10]
                          evaluation on fresh goals, or on those of a protocol
+  adapt RUN [--protocol ml10] [--episodes 10]
+                         success after 0, 1, 2, 5, 10 adaptation episodes, on fresh goals or on the test tasks of ml10, ml45, ml1-TASK
   eval --policy scripted PROTOCOL
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   runs                   all runs
@@ -64,6 +66,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "train": _train,
         "resume": _resume,
         "eval": _eval,
+        "adapt": _adapt,
         "runs": _runs,
         "show": _show,
     }
@@ -141,6 +144,18 @@ def _eval(args: list[str]) -> int:
     from manyhands.judge import judge
 
     return judge(options)
+
+
+def _adapt(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.adapt_arguments import AdaptArguments
+    from manyhands.arguments import parse_run
+
+    options = parse_run(AdaptArguments, args, "adapt")
+    options.check()
+    from manyhands.adapt import adapt_run
+
+    return adapt_run(options)
 
 
 def _runs(args: list[str]) -> int:

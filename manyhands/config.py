@@ -21,6 +21,7 @@ from core.limiter import SamplesPerInsert
 from learner import ranks
 from learner.settings import Config as LearnerConfig
 from learner.step import MODES
+from protocols.schedule import Schedule
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
@@ -54,7 +55,10 @@ class EvaluationConfig:
     every_steps: int = 5000
     """env steps between evaluations; 0: only at the end"""
     episodes: int = 20
-    """per task and evaluation, each with its own variation"""
+    """per task and evaluation, each with its own variation; with ``adaptation``, trials: one goal each"""
+    adaptation: int = 0
+    """episodes that the policy adapts in, at the head of every trial; it is looked at before, the zero-shot control, and after them. 0:
+    it is only looked at"""
     horizon: int = 0
     """env steps per episode; 0: as in training"""
     simulators: int = 0
@@ -71,11 +75,16 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ConfigError(f"evaluation.episodes is {self.episodes}; it must be at least 1")
-        for name in ("every_steps", "horizon", "simulators", "processes"):
+        for name in ("every_steps", "adaptation", "horizon", "simulators", "processes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; it must be 0 or more")
         if not 0 <= self.target_success <= 1:
             raise ConfigError(f"evaluation.target_success is {self.target_success}; it is a share, 0 to 1")
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of a trial, during training."""
+        return Schedule.controlled(self.adaptation)
 
     def workers(self) -> int:
         """Simulator processes, on the cores that this process may use."""
@@ -139,10 +148,27 @@ class RunConfig:
 
     @property
     def evaluation_options(self) -> dict[str, Any]:
-        """The simulators' options in evaluation: the same but for the horizon and the order of goals."""
-        horizon, in_turn = self.evaluation.horizon, self.evaluation.in_turn
-        changes = ({"horizon": horizon} if horizon else {}) | ({"order": "in_turn", "repeat": 1, "reset_every": 1} if in_turn else {})
-        return self.simulator_options | changes
+        """The simulators' options in evaluation: the same but for the horizon, the order of goals and how long one is kept."""
+        return self.options_of_trials(self.evaluation.schedule)
+
+    def options_of_trials(self, schedule: Schedule) -> dict[str, Any]:
+        """The simulators' options in evaluation by another schedule than that of training.
+
+        Raises:
+            ConfigError: there is adaptation, and the simulators have no goal that they could keep.
+        """
+        options, (horizon, in_turn) = self.simulator_options, (self.evaluation.horizon, self.evaluation.in_turn)
+        changes: dict[str, Any] = {"horizon": horizon} if horizon else {}
+        if in_turn:
+            changes |= {"order": "in_turn", "repeat": 1, "reset_every": 1}
+        if schedule.adaptation:
+            if "repeat" not in options:
+                raise ConfigError(
+                    f"{self.tasks[0]} cannot repeat a goal, so nothing can adapt to it: evaluation.adaptation must be 0 there"
+                )
+            # An episode that began where the last one ended would show what was done in a look.
+            changes |= {"repeat": schedule.repeat} | ({"reset_every": 1} if "reset_every" in options else {})
+        return options | changes
 
     def check(self) -> "RunConfig":
         """Everything that can be known to be wrong without starting anything.

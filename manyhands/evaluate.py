@@ -20,6 +20,7 @@ from protocols.evaluator import Evaluator
 from protocols.plan import per_goal
 from protocols.players import AlgorithmPlayer
 from protocols.rows import Results
+from protocols.schedule import Schedule
 from simulators.pool import SimulatorPool
 
 Rng = np.random.Generator | None
@@ -34,7 +35,7 @@ def evaluate_run(options: EvalArguments) -> int:
     row = Registry(options.runs).get(options.name)
     config = configs.load(row.path / "config.json")
     checked = _protocol(options, config) if options.protocol else None
-    weights = _weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
+    weights = weights_of(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {
         "run": row.id,
         "seed": config.seed,
@@ -52,7 +53,7 @@ def evaluate_run(options: EvalArguments) -> int:
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
     if options.out is not None:
         results.write(options.out)
-    unadapted = ", zero-shot: it adapts to nothing" if checked is not None and checked.adaptation_episodes else ""
+    unadapted = ", zero-shot: `manyhands adapt` lets it adapt" if checked is not None and checked.adaptation_episodes else ""
     Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}{unadapted}", results))
     return 0
 
@@ -84,10 +85,15 @@ def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Pr
     if strange:
         known = ", ".join(config.tasks)
         raise ConfigError(f"{protocol.name} has {strange[0]}, which the run was not trained on. Allowed: protocols of {known}")
+    check_goals_seen(protocol, config)
+    return protocol
+
+
+def check_goals_seen(protocol: metaworld.Protocol, config: configs.RunConfig) -> None:
+    """Raises ConfigError where a policy would see its goal, or not see it, for the first time."""
     if config.simulator_options["hide_goal"] != protocol.hide_goal:
         shown = "hides" if protocol.hide_goal else "shows"
         raise ConfigError(f"{protocol.name} {shown} the goal, the run was trained otherwise: its policy cannot be judged by it")
-    return protocol
 
 
 def _on_protocol(
@@ -98,7 +104,7 @@ def _on_protocol(
     names = [task for task in protocol.test_tasks for _ in range(slots)]
     simulator = protocol.options("test") | {"goals": goals, "repeat": episodes, "frames": config.simulator_options["frames"]}
     pool = SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
-    evaluator = Evaluator(pool, per_goal(names, goals, evaluation=episodes), [0] * len(names))
+    evaluator = Evaluator(pool, per_goal(names, goals, Schedule(evaluation=episodes)), [0] * len(names))
     try:
         tasks = [config.tasks.index(name) for name in names]
         player = AlgorithmPlayer(build.algorithm(config, pool.spec), weights, tasks, rng, action_dim=pool.spec.action_dim)
@@ -107,7 +113,8 @@ def _on_protocol(
         evaluator.close()
 
 
-def _weights(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
+def weights_of(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
+    """The policy of the best evaluation (the newest, where there was none), or the last one, as a checkpoint has it."""
     parts = checkpoints.load(step).components
     if which == "best" and (best := parts["driver"]["best"]) is not None:
         return Weights(best["version"], best["params"])

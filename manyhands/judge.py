@@ -20,6 +20,7 @@ from protocols.official import official_success
 from protocols.plan import per_goal
 from protocols.players import FunctionPlayer
 from protocols.rows import Results
+from protocols.schedule import Schedule
 from simulators.metaworld.experts import expert
 from simulators.pool import SimulatorPool
 
@@ -87,7 +88,7 @@ def play(judgement: Judgement, task: str) -> dict[str, Results]:
     if judgement.policy == "scripted":
         options["hide_goal"] = False
     pool = SimulatorPool(task, [0] * slots, options)
-    evaluator = Evaluator(pool, per_goal([task] * slots, judgement.goals, evaluation=episodes), [0] * slots)
+    evaluator = Evaluator(pool, per_goal([task] * slots, judgement.goals, Schedule(evaluation=episodes)), [0] * slots)
     told = {"protocol": protocol.name, "setting": protocol.setting, "seed": judgement.seed, "checkpoint": "none"}
     try:
         return {task: evaluator.evaluate(FunctionPlayer(_functions(judgement, task, slots), judgement.policy), told)}

@@ -1,4 +1,4 @@
-"""The table that every evaluation ends with: one line per task, both kinds of success, their intervals."""
+"""The tables that evaluations end with: per task both kinds of success, their intervals; of adaptation, after how many episodes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,20 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from protocols.rows import Results, Row
+from protocols.statistics import wilson_interval
 
 SHOWN = ("reward", "reward_version", "success_rule", "horizon", "goals", "goal_visible", "actions")
 """settings that the title tells, where a simulator has them"""
 LEGEND = "any: success at some step; last: at the last step; 95 %: interval over n episodes; first: steps until the first success, median"
 
+ADAPTATION = """\
+columns: after so many adaptation episodes; 0 is the zero-shot control, gain is over it
+any: success at some step; last: at the last step; 95 %: interval over trials"""
+
 
 def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Table:
     """Rows of one phase: of an adaptive method, ``results.adapted()`` or ``results.zero_shot()``."""
-    told = results.settings.get(results.tasks[0], {})
-    shown = ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
+    shown = _settings_shown(results)
     caption = "\n".join([LEGEND, *notes])
     columns = ("n", "any", "95 %", "last", "95 %", "return", "first")
     table = task_table(f"{title}\n{shown}" if shown else title, caption, columns)
@@ -31,6 +35,46 @@ def outcome_table(title: str, results: Results, notes: Sequence[str] = ()) -> Ta
         any_, last = (float(np.mean(list(results.means(name).values()))) for name in ("success_any", "success_last"))
         table.add_row("mean over tasks", str(len(results.rows)), f"{any_:.1%}", "", f"{last:.1%}")
     return table
+
+
+def adaptation_table(title: str, results: Results, notes: Sequence[str] = ()) -> Table:
+    """Rows of whole trials: what each task came to after how many adaptation episodes, and the gain over none."""
+    shown, looks = _settings_shown(results), results.looks
+    returns = [float(np.mean(list(_nth(results, n).means("episode_return").values()))) for n in range(looks[-1])]
+    if returns:
+        notes = [*notes, f"return of the adaptation episodes: first {returns[0]:.1f}, last {returns[-1]:.1f}, mean {np.mean(returns):.1f}"]
+    table = task_table(f"{title}\n{shown}" if shown else title, "\n".join([ADAPTATION, *notes]), ["", *map(str, looks), "gain"])
+    several = len(results.tasks) > 1
+    for task in results.tasks:
+        _block(table, task.removeprefix("metaworld:"), results.of(task), intervals=not several)
+    if several:
+        _block(table, "mean over tasks", results, intervals=True)
+    return table
+
+
+def _block(table: Table, name: str, results: Results, *, intervals: bool) -> None:
+    """The lines of one task, or of their mean; intervals are over trials."""
+    at_looks = [results.after(n) for n in results.looks]
+    for label, measure in (("any", "success_any"), ("last", "success_last")):
+        shares = [float(np.mean(list(part.means(measure).values()))) for part in at_looks]
+        table.add_row(name, label, *(f"{share:.0%}" for share in shares), f"{100 * (shares[-1] - shares[0]):+.0f}")
+        name = ""
+        if intervals:
+            trials = len(at_looks[0].rows) // results.settings[results.tasks[0]].get("evaluation", 1)
+            table.add_row("", "95 %", *(_range(wilson_interval(round(share * trials), trials)) for share in shares))
+    returns = [float(np.mean(list(part.means("episode_return").values()))) for part in at_looks]
+    table.add_row("", "return", *(f"{value:.1f}" for value in returns), f"{returns[-1] - returns[0]:+.1f}")
+    table.add_section()
+
+
+def _nth(results: Results, n: int) -> Results:
+    """The adaptation episodes that follow n others of their trials."""
+    return results.exploration().select(lambda row: row.adapted_episodes == n)
+
+
+def _settings_shown(results: Results) -> str:
+    told = results.settings.get(results.tasks[0], {})
+    return ", ".join(f"{key.replace('_', ' ')} {told[key]}" for key in SHOWN if key in told)
 
 
 def task_table(title: str, caption: str, columns: Sequence[str]) -> Table:

@@ -58,10 +58,22 @@ class Outcomes:
         if best is None or (found["success_any"], found["success_last"]) >= (best["success_any"], best["success_last"]):
             self.best = {**self.last, "params": weights.params}
         row = {f"eval/{name}": value for name, value in found.items()} | {"eval/return": _mean(returns), "eval/version": evaluation.version}
+        row |= self._adaptation(evaluation, found["success_any"], _mean(returns))
         if len(self.names) > 1:
             for k, name in enumerate(self.short):
                 row |= {f"eval/{name}/success_any": any_[k], f"eval/{name}/success_last": last[k], f"eval/{name}/return": returns[k]}
         return row
+
+    def _adaptation(self, evaluation: Evaluation, success_any: float, returned: float) -> dict[str, float]:
+        """Metrics of the zero-shot control, and what adaptation gained over it; nothing without adaptation."""
+        if not evaluation.zero_shot:
+            return {}
+        any_ = [float(outcome.success_any.mean()) for outcome in evaluation.zero_shot]
+        returns = [float(outcome.episode_return.mean()) for outcome in evaluation.zero_shot]
+        row = {"eval/zero_shot_any": _mean(any_), "eval/gain_any": success_any - _mean(any_)}
+        row |= {"eval/zero_shot_return": _mean(returns), "eval/gain_return": returned - _mean(returns)}
+        row["eval/exploration_return"] = _mean([float(outcome.episode_return.mean()) for outcome in evaluation.exploration])
+        return row | ({f"eval/{name}/zero_shot_any": any_[k] for k, name in enumerate(self.short)} if len(self.short) > 1 else {})
 
     def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """``result.json``: ``facts`` of the run, the last evaluation's version, steps and episodes task by task, the best one's likewise.

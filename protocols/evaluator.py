@@ -4,7 +4,7 @@
 ``protocols.official`` has that number under its own name.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from core.contracts import Algorithm, SteppedSimulators
 from core.errors import ConfigError
 from core.types import TaskSpec, Weights
+from protocols.adaptive import AdaptivePlayer
 from protocols.plan import Plan
 from protocols.players import AlgorithmPlayer, Player
-from protocols.rows import Results
+from protocols.rows import Results, Row
 from protocols.tally import Tally
 
 
 class Evaluator:
     """Plays a plan on N simulators, of one task or of several. What a lost simulator costs is played again.
 
-    Where the plan has adaptation, a trial's first episode is the zero-shot control of its later ones: same goal, same policy, and
-    ``Results.gain`` is the difference.
+    Where the plan's schedule has adaptation, the first look of a trial is the zero-shot control of the later ones: same goal, same policy,
+    and ``Results.gain`` is the difference.
 
     Args:
         simulators: N, owned and closed by this object. Slots may differ in task, then ``simulators.specs`` tells which is where.
@@ -80,7 +81,10 @@ class Evaluator:
         for spec in specs:
             if by_task.setdefault(spec.task, spec) != spec:
                 raise ConfigError(f"two simulators of {spec.task} differ in labels or horizon; their rows could not be told apart")
-        trial = {"adaptation": self.plan.adaptation, "evaluation": self.plan.evaluation}
+        schedule = self.plan.schedule
+        trial: dict[str, Any] = {"adaptation": schedule.adaptation, "evaluation": schedule.evaluation}
+        if schedule.adaptation:
+            trial["looks"] = list(schedule.looks)
         return {task: {**dict(spec.labels), "horizon": spec.horizon, **trial, **common} for task, spec in by_task.items()}
 
 
@@ -109,9 +113,13 @@ class Evaluation(NamedTuple):
     version: int
     """weights version"""
     tasks: tuple[TaskOutcome, ...]
-    """(K,) in the order of the run's tasks"""
+    """(K,) in the order of the run's tasks; where the plan has adaptation, of the episodes after it"""
     lost: int = 0
     """episodes that a lost simulator cost; they are repeated, not counted"""
+    zero_shot: tuple[TaskOutcome, ...] = ()
+    """(K,) the control of the same trials, before any adaptation; nothing where there is none"""
+    exploration: tuple[TaskOutcome, ...] = ()
+    """(K,) the adaptation episodes themselves"""
 
 
 class PolicyEvaluator:
@@ -122,6 +130,7 @@ class PolicyEvaluator:
         plan: for them.
         tasks: (N,) the algorithm's index of each simulator's task; by default all are of task 0.
         seeds: of the N simulators, for the rows.
+        noise_seed: of the exploration in adaptation episodes, the same in every evaluation.
     """
 
     def __init__(
@@ -131,26 +140,41 @@ class PolicyEvaluator:
         plan: Plan,
         tasks: Sequence[int] | None = None,
         seeds: Sequence[int] | None = None,
+        *,
+        noise_seed: int = 0,
     ) -> None:
+        self.noise_seed = noise_seed
         self.algorithm, self.tasks = algorithm, np.zeros(simulators.size, np.int64) if tasks is None else np.asarray(tasks, np.int64)
         self.evaluator = Evaluator(simulators, plan, seeds)
 
     def results(
         self, weights: Weights, settings: Mapping[str, Any] = MappingProxyType({}), rng: np.random.Generator | None = None
     ) -> Results:
-        """All episodes as rows; with ``rng`` by actions sampled with its noise, else without exploration."""
-        simulators = self.evaluator.simulators
+        """All episodes as rows. Looks are deterministic; with ``rng`` a plan without adaptation is played by sampled actions instead."""
+        simulators, schedule = self.evaluator.simulators, self.evaluator.plan.schedule
         simulators.ready()
-        player = AlgorithmPlayer(self.algorithm, weights, self.tasks, rng, action_dim=simulators.spec.action_dim)
+        A = simulators.spec.action_dim
+        if not schedule.adaptation:
+            return self.evaluator.evaluate(AlgorithmPlayer(self.algorithm, weights, self.tasks, rng, action_dim=A), settings)
+        noise, horizon = rng or np.random.default_rng(self.noise_seed), max(spec.horizon for spec in task_specs(simulators))
+        player = AdaptivePlayer(self.algorithm, weights, self.tasks, schedule, noise, action_dim=A, horizon=horizon)
         return self.evaluator.evaluate(player, settings)
 
     def evaluate(self, weights: Weights) -> Evaluation:
-        """All episodes, whole, without exploration."""
+        """All episodes, whole: what they come to after adaptation, and where there is any, before and during it."""
         results = self.results(weights)
+        adaptation = self.evaluator.plan.schedule.adaptation
+        adapted = self._outcomes(results, lambda row: row.look and row.adapted_episodes == adaptation)
+        if not adaptation:
+            return Evaluation(weights.version, adapted, results.lost)
+        control = self._outcomes(results, lambda row: row.look and row.adapted_episodes == 0)
+        return Evaluation(weights.version, adapted, results.lost, control, self._outcomes(results, lambda row: not row.look))
+
+    def _outcomes(self, results: Results, keep: Callable[[Row], bool]) -> tuple[TaskOutcome, ...]:
         of_rows = np.repeat(self.tasks, self.evaluator.plan.episodes)  # rows are by slot; a run may have one name twice
         outcomes = []
         for task in dict.fromkeys(self.tasks.tolist()):
-            mine = [row for row, index in zip(results.rows, of_rows, strict=True) if index == task]
+            mine = [row for row, index in zip(results.rows, of_rows, strict=True) if index == task and keep(row)]
             outcomes.append(
                 TaskOutcome(
                     mine[0].task,
@@ -160,7 +184,7 @@ class PolicyEvaluator:
                     first_success=np.array([row.first_success for row in mine]),
                 )
             )
-        return Evaluation(weights.version, tuple(outcomes), results.lost)
+        return tuple(outcomes)
 
     def close(self) -> None:
         self.evaluator.close()

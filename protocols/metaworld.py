@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from core.errors import unknown
 from protocols.metaworld_2019 import EPSILON
+from protocols.schedule import Schedule
 from simulators.metaworld.tasks import TASKS
 
 Setting = Literal["2019", "v3"]
@@ -73,10 +74,16 @@ class Protocol:
     adaptation_episodes: int
     """per test goal, before the policy is judged; 0: no adaptation"""
     evaluation_episodes: int
-    """per test goal"""
+    """per test goal, of a policy that does not adapt"""
     epsilon: tuple[tuple[str, float], ...] = ()
     """2019: (test task, radius in metres) of the paper's Table 4. For the reader: success is what the simulator says"""
     notes: tuple[str, ...] = ()
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is played with one test goal. A look is one episode: a deterministic policy repeats itself."""
+        adaptation = self.adaptation_episodes
+        return Schedule.looked_at(adaptation) if adaptation else Schedule(evaluation=self.evaluation_episodes)
 
     def options(self, split: str) -> dict[str, Any]:
         """Simulator options of the training or of the test tasks. All goals of a test are played in turn, a trial of each.
@@ -90,8 +97,7 @@ class Protocol:
         common["success_rule"] = "v2"
         if split == "train":
             return {**common, "split": "train", "goals": self.train_goals, "order": "drawn", "repeat": 1}
-        trial = self.adaptation_episodes + self.evaluation_episodes
-        return {**common, "split": self.test_split, "goals": self.test_goals, "order": "in_turn", "repeat": trial}
+        return {**common, "split": self.test_split, "goals": self.test_goals, "order": "in_turn", "repeat": self.schedule.repeat}
 
 
 def names() -> tuple[str, ...]:

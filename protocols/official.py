@@ -82,7 +82,7 @@ def official_success(results: Results, *, episodes: int = 3, goals_at_once: int 
     outcomes: dict[str, dict[int, list[int]]] = {task: {} for task in results.tasks}
     for row in sorted(results.rows, key=lambda row: row.variation):
         told = results.settings[row.task]
-        goal = row.variation // (told["adaptation"] + told["evaluation"])
+        goal = row.variation // (told["adaptation"] + len(told.get("looks", [0])) * told["evaluation"])
         outcomes[row.task].setdefault(goal, []).append(row.first_success)
     counts = {len(goals) for goals in outcomes.values()}
     at_once = goals_at_once or max(counts, default=0)
@@ -102,6 +102,8 @@ def official_success(results: Results, *, episodes: int = 3, goals_at_once: int 
 
 
 def _refuse_sampled(results: Results) -> None:
+    if len(results.exploration().rows):
+        raise ConfigError("the official count is of looks: adaptation episodes explore. Take adapted() or zero_shot()")
     for task in results.tasks:
         if results.settings[task].get("actions") == "sampled":
             raise ConfigError(f"the official count of {task}: actions were sampled, so a goal played again may end otherwise")

@@ -7,6 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError
+from protocols.schedule import Schedule
+
+SINGLE = Schedule()
+"""each episode is a trial of its own, and nothing is carried between episodes"""
 
 
 class Plan(NamedTuple):
@@ -16,15 +20,13 @@ class Plan(NamedTuple):
     """(N,)"""
     episodes: NDArray[np.int64]
     """(N,) multiples of ``trial``"""
-    adaptation: int = 0
-    """episodes at the head of every trial in which an adaptive player gathers experience; 0: nothing is carried between episodes"""
-    evaluation: int = 1
-    """episodes of a trial that follow them"""
+    schedule: Schedule = SINGLE
+    """of every trial"""
 
     @property
     def trial(self) -> int:
         """Consecutive episodes with one goal that belong together. Without adaptation every episode is a trial of its own."""
-        return self.adaptation + self.evaluation if self.adaptation else 1
+        return self.schedule.trial
 
     def check(self, size: int) -> None:
         """Raises:
@@ -33,8 +35,6 @@ class Plan(NamedTuple):
         first, episodes = np.asarray(self.first), np.asarray(self.episodes)
         if not (first.shape == episodes.shape == (size,)):
             raise ConfigError(f"the evaluation's plan is for {first.shape} and {episodes.shape} simulators; there are {size}")
-        if self.adaptation < 0 or self.evaluation < 1:
-            raise ConfigError(f"adaptation is {self.adaptation} and evaluation {self.evaluation} episodes. Allowed: from 0, from 1")
         if (first < 0).any() or (episodes < 0).any() or (episodes % self.trial).any() or not episodes.any():
             raise ConfigError(f"the plan has {episodes.tolist()} episodes. Allowed: multiples of a trial of {self.trial}, not all 0")
 
@@ -49,37 +49,39 @@ def from_zero(size: int, episodes: int) -> Plan:
     return Plan(np.zeros(size, np.int64), shares(episodes, size))
 
 
-def each_from_zero(tasks: Sequence[Hashable], episodes: int) -> Plan:
-    """``from_zero`` for each of several tasks: ``episodes`` of every one, spread over its simulators.
+def each_from_zero(tasks: Sequence[Hashable], trials: int, schedule: Schedule = SINGLE) -> Plan:
+    """``from_zero`` for each of several tasks: ``trials`` of every one, spread over its simulators.
+
+    With adaptation it presumes that the simulators keep a goal for ``schedule.repeat`` variations.
 
     Args:
         tasks: (N,) the task of each simulator: a name or an index.
+        trials: of every task; without adaptation a trial is one episode.
     """
     quota = np.zeros(len(tasks), np.int64)
     for task in dict.fromkeys(tasks):
         slots = [i for i, other in enumerate(tasks) if other == task]
-        quota[slots] = shares(episodes, len(slots))
-    return Plan(np.zeros(len(tasks), np.int64), quota)
+        quota[slots] = shares(trials, len(slots))
+    return Plan(np.zeros(len(tasks), np.int64), quota * schedule.trial, schedule)
 
 
-def per_goal(tasks: Sequence[Hashable], goals: int | Mapping[Any, int], *, evaluation: int = 1, adaptation: int = 0) -> Plan:
-    """Every goal of every task, ``adaptation + evaluation`` episodes each, spread over the task's simulators.
+def per_goal(tasks: Sequence[Hashable], goals: int | Mapping[Any, int], schedule: Schedule = SINGLE) -> Plan:
+    """Every goal of every task, ``schedule.repeat`` episodes each, spread over the task's simulators.
 
     It presumes that the simulators of a task share their goals and are told to play them in turn, each for as many consecutive
-    variations as a goal has episodes: variation v plays goal v // (adaptation + evaluation). A trial is never split.
+    variations as a goal has episodes: variation v plays goal v // schedule.repeat. A trial is never split.
 
     Args:
         tasks: (N,) the task of each simulator: a name or an index.
         goals: number of goals, of all tasks or by task.
     """
     first, episodes = np.zeros((2, len(tasks)), np.int64)
-    trial = adaptation + evaluation if adaptation else 1
     for task in dict.fromkeys(tasks):
         slots = [i for i, name in enumerate(tasks) if name == task]
         wanted = goals if isinstance(goals, int) else goals[task]
-        trials = shares(wanted * (adaptation + evaluation) // trial, len(slots))
-        episodes[slots] = trials * trial
-        first[slots] = (np.cumsum(trials) - trials) * trial
-    plan = Plan(first, episodes, adaptation, evaluation)
+        trials = shares(wanted * schedule.repeat // schedule.trial, len(slots))
+        episodes[slots] = trials * schedule.trial
+        first[slots] = (np.cumsum(trials) - trials) * schedule.trial
+    plan = Plan(first, episodes, schedule)
     plan.check(len(tasks))
     return plan

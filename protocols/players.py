@@ -1,4 +1,4 @@
-"""Who acts in an evaluation: a learned policy, a scripted expert, or an adaptive method; between weights and the evaluator."""
+"""Who acts in an evaluation: a learned policy or a scripted expert; between weights and the evaluator. ``adaptive`` has one more."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -46,7 +46,8 @@ class AlgorithmPlayer:
     ) -> None:
         self.algorithm, self.weights, self.rng = algorithm, weights, rng
         self.settings = {"version": weights.version, "actions": "deterministic" if rng is None else "sampled"}
-        self.watch, self.carry = Watch(tasks, action_dim), None
+        # None of these simulators is one of the run's: where parameters have lanes, all act by the first.
+        self.watch, self.carry = Watch(tasks, action_dim, np.zeros(np.size(tasks), np.int64)), None
 
     def begin(self, slots: NDArray[np.bool_]) -> None:
         self.watch.begin(slots)

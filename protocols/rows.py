@@ -23,7 +23,7 @@ class Row(NamedTuple):
     task: str
     variation: int
     adapted_episodes: int
-    """episodes of the same trial that came before; 0: zero-shot"""
+    """adaptation episodes of the same trial that came before; 0: zero-shot"""
     simulator_seed: int
     """-1: not told"""
     success_any: bool
@@ -35,6 +35,8 @@ class Row(NamedTuple):
     length: int
     """env steps"""
     episode_return: float
+    look: bool = True
+    """it shows what was known by then, and taught nothing; False: an adaptation episode, with exploration"""
 
 
 class Summary(NamedTuple):
@@ -75,16 +77,25 @@ class Results:
         return self.select(lambda row: row.task == task)
 
     def zero_shot(self) -> "Results":
-        """The control of an adaptive method: the first episode of every trial. Without adaptation: all."""
-        return self.select(lambda row: row.adapted_episodes == 0)
+        """The control of an adaptive method: the looks before any adaptation. Without adaptation: all."""
+        return self.after(0)
 
     def adapted(self) -> "Results":
-        """What counts for the method: the episodes after adaptation. Without adaptation: all."""
-        return self.select(lambda row: row.adapted_episodes >= self._adaptation(row.task))
+        """What counts for the method: the looks after all adaptation. Without adaptation: all."""
+        return self.select(lambda row: row.look and row.adapted_episodes >= self._adaptation(row.task))
 
     def after(self, episodes: int) -> "Results":
-        """The episodes with exactly so many of their trial before them: one point of the curve of adaptation."""
-        return self.select(lambda row: row.adapted_episodes == episodes)
+        """The looks after exactly so many adaptation episodes: one point of the curve of adaptation."""
+        return self.select(lambda row: row.look and row.adapted_episodes == episodes)
+
+    def exploration(self) -> "Results":
+        """The adaptation episodes themselves: what it cost to learn (online regret). Without adaptation: none."""
+        return self.select(lambda row: not row.look)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """After how many adaptation episodes there are looks, ascending."""
+        return tuple(sorted({row.adapted_episodes for row in self.rows if row.look}))
 
     def column(self, name: str) -> NDArray:
         """(E,) one field of all rows."""
@@ -146,9 +157,10 @@ class Results:
 
     def _refuse_mixture(self) -> None:
         for task in self.tasks:
-            kinds = {row.adapted_episodes for row in self.rows if row.task == task}
-            if len(kinds) > 1 and min(kinds) < self._adaptation(task):
-                raise ConfigError(f"{task}: episodes before and after adaptation are mixed. Take adapted(), zero_shot() or after(n)")
+            kinds = {row.adapted_episodes if row.look else -1 for row in self.rows if row.task == task}
+            if len(kinds) > 1:
+                allowed = "adapted(), zero_shot(), after(n) or exploration()"
+                raise ConfigError(f"{task}: episodes before, during and after adaptation are mixed. Take {allowed}")
 
 
 def score_matrix(results: Sequence[Results], measure: str = "success_any") -> tuple[tuple[str, ...], NDArray[np.float64]]:

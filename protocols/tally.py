@@ -96,7 +96,8 @@ class Tally:
         if place != len(rows):
             return  # a loss or a failed reset led into the midst of this trial: it will be played again
         first, length, returns = int(self._first[i]), int(self._t[i]), float(self._returns[i])
-        rows.append(Row(self.tasks[i], variation, place, self.seeds[i], bool(self._any[i]), last, first, length, returns))
+        look, known = self.plan.schedule.places[place]
+        rows.append(Row(self.tasks[i], variation, known, self.seeds[i], bool(self._any[i]), last, first, length, returns, look))
         if len(rows) == self.plan.trial:
             self._open[i] = []
             if trial in self._missing[i]:

@@ -24,6 +24,8 @@ class Options:
     horizon: int = 50
     """env steps after which an episode is truncated"""
     terminate_on_success: bool = False
+    repeat: int = 1
+    """episodes in a row of ``point`` that are alike: a trial of meta-RL"""
     frames: Literal[1, 2] = 1
     """2: the numbers that change, those of one env step ago, then what never changes"""
     extra_fields: bool = True
@@ -46,7 +48,7 @@ class Options:
 
     def __post_init__(self) -> None:
         steps = {name: 0 for name in vars(self) if name.endswith("_at_step")}
-        validate(self, "dummy", action_dim=1, horizon=1, slow_ms=0, fail_variation=-1, **steps)
+        validate(self, "dummy", action_dim=1, horizon=1, repeat=1, slow_ms=0, fail_variation=-1, **steps)
 
 
 def tasks() -> tuple[str, ...]:
@@ -172,7 +174,7 @@ class Point(Dummy):
         return self.options.action_dim
 
     def _begin(self) -> None:
-        draw = np.random.default_rng([self.seed, self.variation])
+        draw = np.random.default_rng([self.seed, self.variation // self.options.repeat])
         self.position, self.goal = draw.uniform(-1, 1, (2, self.options.action_dim)).astype(np.float32)
 
     def _advance(self) -> tuple[float, bool]:

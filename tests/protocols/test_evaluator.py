@@ -10,6 +10,7 @@ from core.errors import ConfigError, SimulatorError
 from protocols.evaluator import Evaluator, PolicyEvaluator
 from protocols.plan import Plan, each_from_zero, from_zero, per_goal
 from protocols.players import FunctionPlayer
+from protocols.schedule import Schedule
 from simulators.pool import SimulatorPool
 from tests.protocols.fakes import ACTS, WEIGHTS, Fake
 
@@ -143,10 +144,12 @@ def test_goals_in_turn_are_each_played_once_however_many_simulators_there_are(si
 
 def test_a_plan_is_even_whole_and_keeps_trials_together():
     tasks = ["a", "b", "a", "a"]
-    plan = per_goal(tasks, {"a": 7, "b": 2}, evaluation=2)
+    plan = per_goal(tasks, {"a": 7, "b": 2}, Schedule(evaluation=2))
     assert (plan.first.tolist(), plan.episodes.tolist(), plan.trial) == ([0, 0, 5, 10], [5, 4, 5, 4], 1)
-    adaptive = per_goal(tasks, {"a": 7, "b": 2}, evaluation=1, adaptation=2)
+    adaptive = per_goal(tasks, {"a": 7, "b": 2}, Schedule.controlled(1))
     assert (adaptive.first.tolist(), adaptive.episodes.tolist(), adaptive.trial) == ([0, 0, 9, 15], [9, 6, 6, 6], 3)
+    drawn = each_from_zero(tasks, 4, Schedule.controlled(1))
+    assert (drawn.first.tolist(), drawn.episodes.tolist()) == ([0] * 4, [6, 12, 3, 3])
     assert from_zero(3, 7).episodes.tolist() == [3, 2, 2]
     assert each_from_zero([4, 4, 2], 3).episodes.tolist() == [2, 1, 3]
 
@@ -157,8 +160,7 @@ def test_a_plan_is_even_whole_and_keeps_trials_together():
         Plan(np.zeros(3, int), np.ones(3, int)),
         Plan(np.zeros(2, int), np.zeros(2, int)),
         Plan(np.array([0, -1]), np.ones(2, int)),
-        Plan(np.zeros(2, int), np.array([3, 4]), adaptation=2),
-        Plan(np.zeros(2, int), np.array([3, 3]), adaptation=-1),
+        Plan(np.zeros(2, int), np.array([3, 4]), Schedule.controlled(1)),
     ],
 )
 def test_an_impossible_plan_is_refused(plan):
@@ -170,7 +172,7 @@ def test_every_goal_of_every_task_counts_once_at_any_speed():
     tasks = ["quick", "slow", "quick", "mixed"]
     table = [[2] * 12, [NEVER] * 12, [1] * 12, [3, NEVER] * 6]
     fake = Fake(table, horizon=30, tasks=tasks)
-    results = Evaluator(fake, per_goal(tasks, 6, evaluation=2), seeds=[5, 6, 7, 8]).evaluate(idle(4), {"run": "r"})
+    results = Evaluator(fake, per_goal(tasks, 6, Schedule(evaluation=2)), seeds=[5, 6, 7, 8]).evaluate(idle(4), {"run": "r"})
     played = [(row.task, row.variation) for row in results.rows]
     assert sorted(played) == sorted((task, v) for task in set(tasks) for v in range(12))
     assert results.means() == {"quick": 1.0, "slow": 0.0, "mixed": 0.5}
@@ -236,16 +238,29 @@ def test_simulators_that_never_go_on_are_found_out():
 # ---- adaptation -----------------------------------------------------------------------------------------------------------
 
 
+TRIAL = Schedule.controlled(1)
+"""look, adaptation episode, look"""
+PARTS = [(0, True), (0, False), (1, True)]
+"""adaptation episodes before it, whether it is a look"""
+
+
+def parts(results):
+    return [(row.variation, (row.adapted_episodes, row.look)) for row in results.rows]
+
+
 def test_a_trial_is_zero_shot_then_adapted_and_the_gain_is_their_difference():
-    """The table of variations has each goal fail twice, then succeed twice; one goal of slot 1 succeeds from the start."""
-    fake = Fake([[NEVER, NEVER, 4, 4] * 2, [2, 2, 2, 2, NEVER, NEVER, 4, 4]], horizon=9, tasks=["a", "b"])
-    player = Learner(2)
-    results = Evaluator(fake, per_goal(["a", "b"], 2, evaluation=2, adaptation=2)).evaluate(player)
-    assert [row.adapted_episodes for row in results.rows] == [0, 1, 2, 3] * 4
+    """Trials of look, adaptation, look, adaptation, look; one goal of slot 1 succeeds from the start."""
+    fails, first = [NEVER, 3, NEVER, NEVER, 4], [2, NEVER, 2, 2, 2]
+    fake = Fake([fails * 2, first + fails], horizon=9, tasks=["a", "b"])
+    results = Evaluator(fake, per_goal(["a", "b"], 2, Schedule.looked_at(2))).evaluate(Learner(2))
+    assert [(row.adapted_episodes, row.look) for row in results.rows] == [(0, True), (0, False), (1, True), (1, False), (2, True)] * 4
     assert results.zero_shot().means() == {"a": 0.0, "b": 0.5}
     assert results.adapted().means() == {"a": 1.0, "b": 1.0}
     assert results.gain() == {"a": 1.0, "b": 0.5}
     assert results.after(1).means() == {"a": 0.0, "b": 0.5}
+    assert results.exploration().means() == {"a": 0.5, "b": 0.5}
+    assert results.looks == (0, 1, 2)
+    assert results.settings["a"]["looks"] == [0, 1, 2]
     with pytest.raises(ConfigError, match="mixed"):
         results.means()
 
@@ -253,7 +268,7 @@ def test_a_trial_is_zero_shot_then_adapted_and_the_gain_is_their_difference():
 def test_a_player_forgets_exactly_when_a_trial_begins():
     player = Learner(2)
     fake = Fake([[3] * 6, [5] * 6], horizon=9)
-    Evaluator(fake, Plan(np.zeros(2, int), np.full(2, 6), adaptation=2)).evaluate(player)
+    Evaluator(fake, Plan(np.zeros(2, int), np.full(2, 6), TRIAL)).evaluate(player)
     slots, seen = (np.array(column) for column in zip(*player.at_begin, strict=True))
     assert slots[0].all() and (seen[0] == 0).all()
     for i, begins in ((0, 3), (1, 2)):  # until the slower has played its six, the quicker has ended ten
@@ -264,8 +279,8 @@ def test_a_loss_in_a_trial_costs_the_whole_trial():
     """What an adaptive player saw of the broken trial may not help it in the repetition."""
     fake = Fake([[4] * 9], horizon=9, lost={(0, 4): 1})
     player = Learner(1)
-    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([9]), adaptation=1, evaluation=2)).evaluate(player)
-    assert [(row.variation, row.adapted_episodes) for row in results.rows] == [(v, v % 3) for v in range(9)]
+    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([9]), TRIAL)).evaluate(player)
+    assert parts(results) == [(v, PARTS[v % 3]) for v in range(9)]
     assert (results.lost, fake.resets) == (1, 2)
     assert [int(seen[0]) for _, seen in player.at_begin] == [0, 3, 1, 1, 3, 0, 3], "it forgets at the loss, too"
 
@@ -273,7 +288,7 @@ def test_a_loss_in_a_trial_costs_the_whole_trial():
 def test_a_repeated_trial_does_not_go_on_from_the_one_that_was_cut_off():
     """While the slow slot ends its pass, the quick one has begun a trial that nobody needs; then it repeats its first."""
     fake = Fake([[9] * 6, [4] * 6], horizon=9, lost={(1, 1): 1})
-    results = Evaluator(fake, Plan(np.zeros(2, int), np.array([3, 6]), adaptation=2)).evaluate(Learner(2))
+    results = Evaluator(fake, Plan(np.zeros(2, int), np.array([3, 6]), TRIAL)).evaluate(Learner(2))
     assert [row.variation for row in results.rows] == [0, 1, 2, 0, 1, 2, 3, 4, 5]
     assert fake.resets == 2
 
@@ -281,14 +296,14 @@ def test_a_repeated_trial_does_not_go_on_from_the_one_that_was_cut_off():
 def test_a_trial_is_not_put_together_from_two():
     """Lost in the second trial, and thrown into the midst of the third: what is left of them has the length of one."""
     fake = Fake([[4] * 9], horizon=9, lost={(0, 4): 1}, skips={(0, 5): 1, (0, 6): 1})
-    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([9]), adaptation=2)).evaluate(Learner(1))
-    assert [(row.variation, row.adapted_episodes) for row in results.rows] == [(v, v % 3) for v in range(9)]
+    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([9]), TRIAL)).evaluate(Learner(1))
+    assert parts(results) == [(v, PARTS[v % 3]) for v in range(9)]
 
 
 def test_a_trial_that_a_reset_entered_in_its_midst_does_not_count():
     fake = Fake([[4] * 6], horizon=9, skips={(0, 0): 1})
-    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([6]), adaptation=2)).evaluate(Learner(1))
-    assert [(row.variation, row.adapted_episodes) for row in results.rows] == [(v, v % 3) for v in range(6)]
+    results = Evaluator(fake, Plan(np.zeros(1, int), np.array([6]), TRIAL)).evaluate(Learner(1))
+    assert parts(results) == [(v, PARTS[v % 3]) for v in range(6)]
     assert fake.resets == 2
 
 

@@ -79,8 +79,9 @@ def test_the_numbers_of_the_two_settings():
 def test_the_evaluators_plan_plays_each_goal_for_one_trial(name, setting):
     protocol = find(name, setting)
     repeat, adaptation = protocol.options("test")["repeat"], protocol.adaptation_episodes
-    plan = per_goal(protocol.test_tasks, protocol.test_goals, evaluation=protocol.evaluation_episodes, adaptation=adaptation)
+    plan = per_goal(protocol.test_tasks, protocol.test_goals, protocol.schedule)
     assert plan.trial == (repeat if adaptation else 1)
+    assert repeat == (15 if adaptation else 1), "10 adaptation episodes, looks after 0, 1, 2, 5 and 10"
     assert set(plan.episodes) == {protocol.test_goals * repeat}
 
 

@@ -146,9 +146,14 @@ def test_vectors_of_some_goals_at_once_are_averaged():
 
 
 def test_after_adaptation_every_trial_is_a_goal():
-    """Trials of three episodes, two of them after adaptation: the goal is the trial, not the variation."""
-    rows = [Row("a", 3 * goal + k, k, 0, False, False, 100 if goal == 0 and k else -1, 500, 0.0) for goal in range(4) for k in range(3)]
-    results = Results(tuple(rows), {"a": {"horizon": 500, "adaptation": 1, "evaluation": 2}})
+    """Trials of five episodes, two of them after adaptation: the goal is the trial, not the variation."""
+    parts = [(0, True), (0, True), (0, False), (1, True), (1, True)]
+    rows = [
+        Row("a", 5 * goal + k, known, 0, False, False, 100 if goal == 0 and known else -1, 500, 0.0, look)
+        for goal in range(4)
+        for k, (known, look) in enumerate(parts)
+    ]
+    results = Results(tuple(rows), {"a": {"horizon": 500, "adaptation": 1, "evaluation": 2, "looks": [0, 1]}})
     assert [official_success(results.adapted(), goals_at_once=n).success for n in (1, 2, 4)] == [0.25, 0.5, 1.0]
     assert official_success(results.zero_shot()).success == 0.0
 

@@ -13,8 +13,8 @@ from protocols.statistics import wilson_interval
 SETTINGS = {"reward": "v2", "horizon": 500, "adaptation": 0, "evaluation": 1, "run": "r", "seed": 0}
 
 
-def row(task="a", variation=0, success=False, last=None, first=-1, adapted=0, value=0.1) -> Row:
-    return Row(task, variation, adapted, 11, success, success if last is None else last, first, 20, value)
+def row(task="a", variation=0, success=False, last=None, first=-1, adapted=0, value=0.1, look=True) -> Row:
+    return Row(task, variation, adapted, 11, success, success if last is None else last, first, 20, value, look)
 
 
 def results(rows, **settings) -> Results:
@@ -60,10 +60,13 @@ def test_the_summary_of_a_task():
 
 
 def test_before_and_after_adaptation_are_never_averaged():
-    mixed = results([row(adapted=k) for k in range(3)], adaptation=2)
-    for ask in (mixed.means, mixed.summaries):
+    explored = [row(adapted=k, look=False, value=k) for k in range(2)]
+    mixed = results([row(adapted=k) for k in range(3)] + explored, adaptation=2)
+    same = results([row(adapted=0), row(adapted=0, look=False)], adaptation=1)
+    for ask in (mixed.means, mixed.summaries, same.means):
         with pytest.raises(ConfigError, match="mixed"):
             ask()
+    assert mixed.exploration().means("episode_return") == {"a": 0.5}
     assert mixed.adapted().summaries()["a"].n == mixed.zero_shot().summaries()["a"].n == mixed.after(1).summaries()["a"].n == 1
 
 

@@ -1,0 +1,150 @@
+"""``manyhands adapt``: a saved policy adapts to goals it never saw, and is looked at on the way; a table, and every episode."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from core.checkpoint import Checkpoints
+from core.contracts import Adapting, Algorithm
+from core.errors import ConfigError
+from core.seeding import SeedTree
+from core.types import Seen, TaskSpec, Weights
+from manyhands import build
+from manyhands import config as configs
+from manyhands.adapt_arguments import AdaptArguments
+from manyhands.evaluate import PARALLEL, check_goals_seen, weights_of
+from manyhands.judge import goals_of
+from manyhands.outcome import adaptation_table
+from manyhands.registry import Registry
+from protocols import metaworld
+from protocols.evaluator import PolicyEvaluator
+from protocols.plan import per_goal
+from protocols.rows import Results
+from protocols.schedule import Schedule
+from simulators.pool import SimulatorPool
+
+GOALS = 20
+"""of each of the run's own tasks"""
+REWARDS = ("reward", "reward_version")
+"""options that a policy which adapts by rewards must find as in training"""
+FORGETFUL = "This policy neither remembers nor learns within a trial: all looks at one goal are alike."
+
+
+def adapt_run(options: AdaptArguments) -> int:
+    """Prints success and return after 0, 1, 2, 5, 10 episodes per task, and writes all episodes below the run. Returns the exit code."""
+    row = Registry(options.runs).get(options.run)
+    config = configs.load(row.path / "config.json")
+    schedule = Schedule.looked_at(options.episodes, options.look_episodes)
+    protocol = _protocol(options, config) if options.protocol else None
+    if protocol is None:
+        config.options_of_trials(schedule)  # raises before anything starts
+    goals = None if protocol is None else goals_of(protocol, options.goals)
+    weights = weights_of(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
+    if protocol is None or goals is None:
+        where, evaluator = _own_tasks(options, config, schedule, row.path / "logs")
+    else:
+        where = f"{protocol.name}-{protocol.setting}"
+        evaluator = _on_protocol(protocol, goals, options.processes, config, schedule, row.path / "logs")
+    told: dict[str, Any] = {"run": row.id, "seed": config.seed, "evaluation_seed": options.seed}
+    told["checkpoint"] = options.which if options.step is None else f"{options.which} of step {options.step}"
+    told |= {} if protocol is None else {"protocol": protocol.name, "setting": protocol.setting}
+    try:
+        results = _played(evaluator, weights, told, config.tasks, options.seed)
+    finally:
+        evaluator.close()
+    results.write(row.path / "evaluations" / f"adapt-{options.episodes}-version-{weights.version}-{where}.jsonl")
+    if options.out is not None:
+        results.write(options.out)
+    notes = [FORGETFUL] if results.settings[results.tasks[0]]["adapts_by"] == "nothing" else []
+    Console().print(adaptation_table(f"{row.id} adapts on {where}, weights version {weights.version}", results, notes))
+    return 0
+
+
+def _played(evaluator: PolicyEvaluator, weights: Weights, told: Mapping[str, Any], known: Sequence[str], seed: int) -> Results:
+    """All trials, if the policy can play their tasks.
+
+    Raises:
+        ConfigError: the policy is told which task it is in, and was never told of one of these.
+    """
+    simulators = evaluator.evaluator.simulators
+    simulators.ready()
+    means, is_told = look_into(evaluator.algorithm, weights, simulators.spec, len(known))
+    strange = [spec.task for spec in getattr(simulators, "specs", [simulators.spec]) if spec.task not in known]
+    if strange and is_told:
+        raise ConfigError(
+            f"the run's policy is told which of its {len(known)} tasks it is in, and {strange[0]} is none of them. "
+            "Allowed: protocols of tasks it was trained on, or runs whose policy finds out by itself"
+        )
+    return evaluator.results(weights, {**told, "adapts_by": means}, SeedTree(seed).child("adaptation").numpy())
+
+
+def look_into(algorithm: Algorithm, weights: Weights, spec: TaskSpec, tasks: int) -> tuple[str, bool]:
+    """How the policy adapts, ``gradients``, ``memory`` or ``nothing``; and whether it acts by being told its task.
+
+    Both are found by trying, with made-up observations: as if of each task, and as if after a step of the same trial.
+    """
+    obs = np.random.default_rng(0).standard_normal((4, spec.obs_dim)).astype(np.float32)
+    lanes, yes, zeros = np.zeros(4, np.int64), np.ones(4, bool), np.zeros((4, spec.action_dim), np.float32)
+    fresh, carry = [], None
+    for task in range(tasks):
+        seen = Seen(obs, np.full(4, task), lanes, yes, yes, zeros, zeros[:, 0])
+        action, carry, _ = algorithm.act(weights.params, None, seen, None)
+        fresh.append(action)
+    is_told = not all(_alike(fresh[0], action) for action in fresh)
+    if isinstance(algorithm, Adapting):
+        return "gradients", is_told
+    seen = Seen(obs, np.full(4, tasks - 1), lanes, ~yes, yes, zeros + 1, zeros[:, 0] + 1)
+    later, _, _ = algorithm.act(weights.params, carry, seen, None)
+    return "nothing" if _alike(fresh[-1], later) else "memory", is_told
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """But for the last bits."""
+    return np.allclose(one, other, rtol=0, atol=1e-6)
+
+
+def _own_tasks(options: AdaptArguments, config: configs.RunConfig, schedule: Schedule, logs: Path) -> tuple[str, PolicyEvaluator]:
+    """Simulators as in training with seeds of their own: fresh goals, or the frozen ones of the training each once."""
+    frozen = config.simulator_options.get("goals", 0)
+    goals = options.goals or GOALS
+    if frozen:
+        goals = min(goals, frozen)
+    evaluation = replace(config.evaluation, episodes=goals, simulators=0, in_turn=bool(frozen), processes=options.processes)
+    config = replace(config, evaluation=evaluation)
+    spec, name = build.task_spec(config), f"fresh-{options.seed}"
+    evaluator = build.evaluator(config, spec, logs, seed_name=name, schedule=schedule)
+    return "training-goals" if frozen else name, evaluator
+
+
+def _protocol(options: AdaptArguments, config: configs.RunConfig) -> metaworld.Protocol:
+    """The protocol, if the run's policy can be asked to adapt in it."""
+    protocol = metaworld.find(options.protocol, options.setting or "v3")
+    if not protocol.adaptation_episodes:
+        allowed = "ml10, ml45, ml1-TASK. Fix: manyhands eval RUN --protocol " + protocol.name
+        raise ConfigError(f"{protocol.name} is judged without adaptation. Allowed: {allowed}")
+    foreign = [task for task in config.tasks if not task.startswith("metaworld:")]
+    if foreign:
+        raise ConfigError(f"{protocol.name} is of Meta-World, the run was trained on {foreign[0]}. Fix: leave --protocol out")
+    check_goals_seen(protocol, config)
+    plays, knows = protocol.options("test"), config.simulator_options
+    for name in REWARDS:
+        if plays[name] != knows[name]:
+            differ = f"{name} is {plays[name]} in {protocol.name} {protocol.setting}, and was {knows[name]} in training"
+            raise ConfigError(f"{differ}: a policy adapts by the rewards it knows. Allowed: the --setting (v3 or 2019) that has them")
+    return protocol
+
+
+def _on_protocol(
+    protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, schedule: Schedule, logs: Path
+) -> PolicyEvaluator:
+    """A trial with each of the first ``goals`` goals of every test task."""
+    slots = min(PARALLEL, goals)
+    names = [task for task in protocol.test_tasks for _ in range(slots)]
+    simulator = protocol.options("test") | {"goals": goals, "repeat": schedule.repeat, "frames": config.simulator_options["frames"]}
+    pool = SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
+    indices = [config.tasks.index(name) if name in config.tasks else 0 for name in names]
+    return PolicyEvaluator(build.algorithm(config, pool.spec), pool, per_goal(names, goals, schedule), indices, [0] * len(names))
