@@ -14,6 +14,9 @@ from algos.lib.adam import AdamState, adam, clip_norm
 from algos.lib.policies import Distribution, Head
 from core.types import Round
 
+LARGEST_LOG_RATIO = 20.0
+"""nats; an action that became likelier than that is a runaway, and infinity times no advantage would be no number"""
+
 
 class Minibatch(NamedTuple):
     """Random steps, as many of every task as it has to give: where they are, and what each counts."""
@@ -79,7 +82,7 @@ def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[M
 
 def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """min(r A, clip(r, 1 - c, 1 + c) A) of each sample (Schulman et al. 2017, equation 7)."""
-    ratio = log_ratio.exp()
+    ratio = log_ratio.clamp(max=LARGEST_LOG_RATIO).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 

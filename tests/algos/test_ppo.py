@@ -89,6 +89,7 @@ def test_the_clipped_surrogate():
     ratio = torch.tensor([0.5, 0.5, 1.0, 1.5, 1.5])
     advantage = torch.tensor([1.0, -1.0, 2.0, 1.0, -1.0])
     torch.testing.assert_close(clipped(ratio.log(), advantage, 0.2), torch.tensor([0.5, -0.8, 2.0, 1.2, -1.5]))
+    assert clipped(torch.tensor(1000.0), torch.tensor(0.0), 0.2) == 0
 
 
 def test_minibatches_hold_every_valid_step_once_and_every_task_alike():
