@@ -1,4 +1,5 @@
-"""Presets: one module each, with a function ``preset() -> RunConfig`` of at most 30 lines and the source of its numbers.
+"""Presets: one module each, with a function ``preset() -> RunConfig`` of at most 30 lines and the source of its numbers; and the families
+of ``_meta_world``, a method on a benchmark each.
 
 Names and summaries are read from the files, so that listing them loads nothing.
 """
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import unknown
+from manyhands.presets import _meta_world
 
 if TYPE_CHECKING:
     from manyhands.config import RunConfig
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
 
 def names() -> tuple[str, ...]:
     """``reach-sac`` is the module ``reach_sac``."""
-    return tuple(sorted(path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[a-z]*.py")))
+    own = (path.stem.replace("_", "-") for path in Path(__file__).parent.glob("[a-z]*.py"))
+    return tuple(sorted((*own, *_meta_world.names())))
 
 
 def summary(name: str) -> str:
-    """The first line of the preset's file."""
+    """In one line."""
+    if name in _meta_world.names():
+        return _meta_world.summary(name)
     text = (Path(__file__).parent / f"{name.replace('-', '_')}.py").read_text()
     return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
@@ -33,4 +38,6 @@ def find(name: str) -> "RunConfig":
     """
     if name not in names():
         raise unknown("preset", name, names())
+    if name in _meta_world.names():
+        return _meta_world.find(name)
     return import_module(f"manyhands.presets.{name.replace('-', '_')}").preset()
