@@ -1,10 +1,11 @@
 """RL2: a recurrent policy that learns how to learn within a trial, trained by PPO.
 
-Duan et al. 2016, "RL2: Fast Reinforcement Learning via Slow Reinforcement Learning" (arXiv 1611.02779): inputs in section 2.2, the baseline
-of the appendix. Meta-World (Yu et al. 2019), appendix E.9. The loss is equation 7 of PPO (Schulman et al. 2017), advantages are GAE
-(Schulman et al. 2016, equation 16).
-What differs from the papers: PPO in place of TRPO; a GRU by default (Duan), an LSTM as an option (Meta-World's text); advantages have mean
-0 and standard deviation 1 in each task; the baseline sees the policy's whole input, not the observation alone.
+Duan et al. 2016, "RL2: Fast Reinforcement Learning via Slow Reinforcement Learning" (arXiv 1611.02779), section 2.2. Meta-World (Yu et al.
+2019), appendix E.9, whose linear baseline is ours. The loss is equation 7 of PPO (Schulman et al. 2017), advantages are GAE (Schulman et
+al. 2016, equation 16).
+What differs from the papers: PPO in place of Duan's TRPO; a GRU by default (Duan), an LSTM as an option (Meta-World's text); advantages
+have mean 0 and standard deviation 1 in each task; the baseline sees the policy's whole input, not the observation alone, and as an option
+the memory, where Duan has a second recurrent network.
 
 A trial is E episodes of one goal, one after the other: a single sequence of L steps, without what episodes that ended early left empty. The
 memory is carried over the ends of episodes, and so are returns: exploring now may pay in a later episode. A trial's end is terminal.
