@@ -1,10 +1,11 @@
 """RL2: a recurrent policy that learns how to learn within a trial, trained by PPO.
 
-Duan et al. 2016, "RL2: Fast Reinforcement Learning via Slow Reinforcement Learning" (arXiv 1611.02779): inputs in section 2.2, the baseline
-of the appendix. Meta-World (Yu et al. 2019), appendix E.9. The loss is equation 7 of PPO (Schulman et al. 2017), advantages are GAE
-(Schulman et al. 2016, equation 16).
-What differs from the papers: PPO in place of TRPO; a GRU by default (Duan), an LSTM as an option (Meta-World's text); advantages have mean
-0 and standard deviation 1 in each task; the baseline sees the policy's whole input, not the observation alone.
+Duan et al. 2016, "RL2: Fast Reinforcement Learning via Slow Reinforcement Learning" (arXiv 1611.02779), section 2.2. Meta-World (Yu et al.
+2019), appendix E.9, whose linear baseline is ours. The loss is equation 7 of PPO (Schulman et al. 2017), advantages are GAE (Schulman et
+al. 2016, equation 16).
+What differs from the papers: PPO in place of Duan's TRPO; a GRU by default (Duan), an LSTM as an option (Meta-World's text); advantages
+have mean 0 and standard deviation 1 in each task; the baseline sees the policy's whole input, not the observation alone, and as an option
+the memory, where Duan has a second recurrent network.
 
 A trial is E episodes of one goal, one after the other: a single sequence of L steps, without what episodes that ended early left empty. The
 memory is carried over the ends of episodes, and so are returns: exploring now may pay in a later episode. A trial's end is terminal.
@@ -56,6 +57,8 @@ class Config:
     """discount per env step, over the whole trial"""
     gae_lambda: float = 0.95
     """lambda of GAE"""
+    memory_baseline: bool = False
+    """the baseline also sees the cell's state: what the policy has found out about its trial"""
     normalize_advantages: bool = True
     """mean 0 and standard deviation 1 in each task, so that no task owns the gradient"""
     lr: float = 1e-3
@@ -180,13 +183,15 @@ class RL2:
 
     # ---- losses, for one seed: no S axis ------------------------------------------------------------------------------
 
-    def forward(self, params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None) -> tuple[Distribution, Carry]:
-        """The policy at each step of (L, B, X), and the memory after the last. Steps behind a trial's end come to nothing: none follows
-        that counts."""
+    def hidden(self, params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+        """The cell's state (L, B, H) after each step of (L, B, X), and the memory after the last. Those behind a trial's end come to
+        nothing: none follows that counts."""
         encoder = part(params, "encoder")
-        if encoder:
-            x = torch.tanh(mlp(encoder, x, "tanh"))
-        hidden, carry = unroll(part(params, "cell"), x, carry)
+        return unroll(part(params, "cell"), torch.tanh(mlp(encoder, x, "tanh")) if encoder else x, carry)
+
+    def forward(self, params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None) -> tuple[Distribution, Carry]:
+        """The policy at each step, and the memory after the last."""
+        hidden, carry = self.hidden(params, x, carry)
         return self.head.read(params, mlp(part(params, "head"), hidden)), carry
 
     def loss(self, params: Mapping[str, Tensor], trials: Trials, carry: Carry, count: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -207,8 +212,8 @@ class RL2:
 
     # ---- the data -----------------------------------------------------------------------------------------------------
 
-    def trials(self, batch: Round) -> tuple[Trials, dict[str, Tensor]]:
-        """A round (1, K, N, E, T, ...) as trials, but for their ``log_prob``, which is 0 as yet; and metrics of it."""
+    def trials(self, batch: Round, params: Mapping[str, Tensor]) -> tuple[Trials, dict[str, Tensor]]:
+        """A round (1, K, N, E, T, ...), acted by ``params``, as trials but for their ``log_prob``, which is 0 as yet; and metrics of it."""
         valid, moved = in_front(batch.valid)
         obs, action, reward = (moved(column) for column in batch[:3])
         later = torch.zeros_like(batch.valid)
@@ -216,17 +221,17 @@ class RL2:
         past = torch.cat([action, reward[..., None] * self.config.seen_reward_scale], -1)
         past = torch.cat([torch.zeros_like(past[:1]), past[:-1]])
         x = torch.cat([obs, past, moved(later)[..., None]], -1)
-        advantage, metrics = self._advantages(x, reward, valid)
+        advantage, metrics = self._advantages(params, x, reward, valid)
         metrics["trial_return"] = reward.sum(0).mean()
         return Trials(x, action, reward, valid, advantage, torch.zeros_like(reward)), metrics
 
-    def _advantages(self, x: Tensor, reward: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _advantages(self, params: Mapping[str, Tensor], x: Tensor, reward: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(L, B). Each task has a baseline of its own, fitted to all its trials of this round."""
         config, advantages, values = self.config, [], []
         returns = discounted(reward.mT, config.gamma)
         of_tasks = (leaf.chunk(self.tasks) for leaf in (x.transpose(0, 1), returns, reward.mT, valid.mT))
         for inputs, gains, rewards, counts in zip(*of_tasks, strict=True):
-            flat = (leaf.flatten(0, 1)[None] for leaf in (features(inputs), gains, counts))
+            flat = (leaf.flatten(0, 1)[None] for leaf in (self.known(params, inputs), gains, counts))
             value = linear_baseline(*flat).reshape(gains.shape)
             advantage = gae(rewards, value, counts, config.gamma, config.gae_lambda)
             advantages.append(normalized(advantage, counts, (0, 1)) if config.normalize_advantages else advantage)
@@ -234,6 +239,12 @@ class RL2:
         mean = (returns * valid.mT).sum() / valid.sum()
         missed, spread = ((distance.square() * valid.mT).sum() for distance in (returns - torch.cat(values), returns - mean))
         return torch.cat(advantages).mT.contiguous(), {"baseline_explains": 1 - missed / spread.clamp(min=1e-12)}
+
+    @torch.no_grad()
+    def known(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """What the baseline is linear in, (N, L, ...), of the inputs (N, L, X) of one task's trials."""
+        seen = features(x)
+        return torch.cat([seen, self.hidden(params, x.transpose(0, 1))[0].transpose(0, 1)], -1) if self.config.memory_baseline else seen
 
     # ---- the update ---------------------------------------------------------------------------------------------------
 
@@ -257,9 +268,10 @@ class RL2:
     @torch.no_grad()
     def remember(self, params: Mapping[str, Tensor], trials: Trials) -> tuple[Tensor, list[Carry]]:
         """Log-probabilities (L, B) of the actions, and the memory (B, H) at the point from which each piece watches."""
-        length, B = trials.valid.shape
+        length = len(trials.valid)
         begins = [piece.watch for piece in self.pieces(length)]
         log_probs, carries = [], []
+        B = trials.valid.shape[1]
         for rows in torch.arange(B, device=trials.x.device).tensor_split(
             min(self.config.minibatches, B)
         ):  # no more at once than learning takes
@@ -291,7 +303,7 @@ class RL2:
     def update_one(self, state: State, batch: Round, seed: int) -> tuple[State, dict[str, Tensor]]:
         """All epochs of one seed. Metrics are those of the last epoch, over all its steps."""
         config, generator = self.config, torch.Generator().manual_seed(seed)
-        (params, moments, steps), (trials, metrics) = state, self.trials(batch)
+        (params, moments, steps), (trials, metrics) = state, self.trials(batch, state.params)
         parts = min(config.minibatches, trials.valid.shape[1]) * len(self.pieces(len(trials.valid)))
         count = trials.valid.sum() / parts  # of an average piece: in one with fewer steps, a step does not count for more
         carries: list[Carry] = []

@@ -41,7 +41,7 @@ def ready(algorithm: RL2, batch: Round, seed: int = 3) -> tuple[dict[str, torch.
     """Parameters that do something, and the trials as the policy acted them."""
     g = torch.Generator().manual_seed(seed)
     params = {name: leaf + 0.5 * torch.randn(leaf.shape, generator=g) for name, leaf in of_one(algorithm.init([seed])).params.items()}
-    trials, _ = algorithm.trials(batch)
+    trials, _ = algorithm.trials(batch, params)
     return params, trials._replace(log_prob=algorithm.remember(params, trials)[0])
 
 
@@ -56,7 +56,7 @@ def updated(algorithm: RL2, rounds: list[Round], state: Any = None, noise: int =
 def test_trials_are_the_steps_taken_one_after_the_other():
     """Written out step by step, for every trial, from the data of its own episodes."""
     algorithm, batch = rl2(seen_reward_scale=0.5), a_round()
-    trials, _ = algorithm.trials(batch)
+    trials, _ = algorithm.trials(batch, {})
     assert trials.x.shape == (len(trials.x), TASKS * N, OBS + ACT + 2)
     for b in range(TASKS * N):
         k, n, t, action, reward = b // N, b % N, 0, torch.zeros(ACT), torch.tensor(0.0)
@@ -86,7 +86,7 @@ def test_actors_compute_the_learners_policy(cell, encoder, discrete):
     for trial in range(2):
         batch, t = a_round(trial), 0
         batch = batch._replace(**{name: getattr(batch, name)[:, :1, :1] for name in ("obs", "action", "reward", "valid")})
-        expected, _ = algorithm.forward(one, algorithm.trials(batch)[0].x)
+        expected, _ = algorithm.forward(one, algorithm.trials(batch, one)[0].x)
         for e in range(EPISODES):
             length = int(batch.valid[0, 0, 0, e].sum())
             for step in range(length):
@@ -142,21 +142,26 @@ def test_what_lies_behind_the_end_of_an_episode_has_no_influence(chunk, burn_in)
             assert torch.equal(a, b), path
 
 
-def test_returns_go_on_over_the_ends_of_episodes():
+@pytest.mark.parametrize("memory", [False, True])
+def test_returns_go_on_over_the_ends_of_episodes(memory):
     """With lambda = 1 an advantage is the return of all the rest of the trial, summed here step by step, less the
     prediction of a ridge regression in each task."""
     gamma, batch = 0.9, a_round()
-    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantages=False)
-    trials, metrics = algorithm.trials(batch)
+    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantages=False, memory_baseline=memory)
+    params = of_one(algorithm.init([0])).params
+    trials, metrics = algorithm.trials(batch, params)
+    known = algorithm.known(params, trials.x.transpose(0, 1)).transpose(0, 1)
+    parts = [features(trials.x.transpose(0, 1)).transpose(0, 1)] + ([algorithm.hidden(params, trials.x)[0]] if memory else [])
+    assert torch.equal(known, torch.cat(parts, -1))
     returns = torch.zeros_like(trials.reward)
     for b in range(TASKS * N):
         rest = torch.tensor(0.0)
         for t in reversed(range(int(trials.valid[:, b].sum()))):
             rest = trials.reward[t, b] + gamma * rest
             returns[t, b] = rest
-    everything = zip(*(leaf.chunk(TASKS, 1) for leaf in (trials.x, returns, trials.valid, trials.advantage)), strict=True)
+    everything = zip(*(leaf.chunk(TASKS, 1) for leaf in (known, returns, trials.valid, trials.advantage)), strict=True)
     for x, gain, counts, advantage in everything:
-        inputs = (features(x.transpose(0, 1)).transpose(0, 1) * counts[..., None]).flatten(0, 1).double()
+        inputs = (x * counts[..., None]).flatten(0, 1).double()
         best = torch.linalg.inv(inputs.T @ inputs + 1e-5 * torch.eye(inputs.shape[1])) @ inputs.T @ gain.flatten().double()
         torch.testing.assert_close(advantage.flatten().double(), gain.flatten() - inputs @ best, rtol=0, atol=1e-4)
     assert float(metrics["trial_return"]) == pytest.approx(float(batch.reward.sum()) / (TASKS * N), rel=1e-5)
@@ -166,7 +171,7 @@ def test_returns_go_on_over_the_ends_of_episodes():
 def test_advantages_of_each_task_are_on_one_scale():
     batch = a_round()
     batch.reward[:, 1] *= 100
-    trials, _ = rl2().trials(batch)
+    trials, _ = rl2().trials(batch, {})
     for of_task, counts in zip(trials.advantage.chunk(TASKS, 1), trials.valid.chunk(TASKS, 1), strict=True):
         assert of_task.sum() == pytest.approx(0, abs=1e-4)
         assert of_task.square().sum() / counts.sum() == pytest.approx(1, abs=1e-4)
