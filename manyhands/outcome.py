@@ -63,7 +63,8 @@ def _block(table: Table, name: str, results: Results, *, intervals: bool) -> Non
             trials = len(at_looks[0].rows) // results.settings[results.tasks[0]].get("evaluation", 1)
             table.add_row("", "95 %", *(_range(wilson_interval(round(share * trials), trials)) for share in shares))
     returns = [float(np.mean(list(part.means("episode_return").values()))) for part in at_looks]
-    table.add_row("", "return", *(f"{value:.1f}" for value in returns), f"{returns[-1] - returns[0]:+.1f}")
+    digits = 1 if max(map(abs, returns)) < 100 else 0  # 80 columns
+    table.add_row("", "return", *(f"{value:.{digits}f}" for value in returns), f"{returns[-1] - returns[0]:+.{digits}f}")
     table.add_section()
 
 

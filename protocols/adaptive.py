@@ -127,9 +127,7 @@ class AdaptivePlayer:
         ended = (step.terminated | step.truncated) & ~step.lost
         self.memory.watch.stepped(step.reward, ended)
         if ended.any():
-            self._go_on(ended)
-        if step.lost.any():
-            self.begin(step.lost)
+            self._go_on(ended)  # where a simulator was lost, the evaluator says begin
 
     def _go_on(self, ended: NDArray[np.bool_]) -> None:
         """``ended`` (N,) are at their next place."""

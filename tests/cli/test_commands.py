@@ -10,7 +10,17 @@ import pytest
 from tests.cli.conftest import ask
 from tests.system.tiny import manyhands, saved
 
-LIGHT = [["--help"], [], ["train", "--help"], ["resume", "--help"], ["eval", "--help"], ["runs", "--help"], ["presets"], ["runs"]]
+LIGHT = [
+    ["--help"],
+    [],
+    ["train", "--help"],
+    ["resume", "--help"],
+    ["eval", "--help"],
+    ["adapt", "--help"],
+    ["runs", "--help"],
+    ["presets"],
+    ["runs"],
+]
 
 
 def test_help_and_lists_load_nothing_heavy(tmp_path):

@@ -28,9 +28,19 @@ def weights_of(config, spec) -> Weights:
     return Weights(0, {name: leaf[0].numpy() for name, leaf in algorithm.policy(algorithm.init([0])).items()})
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "weights", "means"), [(ACTS, WEIGHTS, "nothing"), (Counts(), WEIGHTS, "memory"), (Gradients(), START, "gradients")]
-)
+class Carries:
+    """Hands on what it never looks at."""
+
+    noise_dim = 1
+
+    def act(self, params, carry, seen, noise):
+        return np.zeros((len(seen.obs), 1), np.float32), {"latent": seen.obs.copy()}, {}
+
+
+HOW = [(ACTS, WEIGHTS, "nothing"), (Carries(), WEIGHTS, "nothing"), (Counts(), WEIGHTS, "memory"), (Gradients(), START, "gradients")]
+
+
+@pytest.mark.parametrize(("algorithm", "weights", "means"), HOW)
 def test_how_a_policy_adapts(algorithm, weights, means):
     assert adapt.look_into(algorithm, weights, fake_spec(), 3) == (means, False)
 
