@@ -11,7 +11,9 @@ from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
 
 OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6
 SPEC = TaskSpec("test", (Field("obs", (OBS,)),), ACT, HORIZON)
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "reptile": {"settings": algos.find("sac").Config(hidden=(16, 16), batch_size=8), "inner_updates": 2, "meta_iterations": 10}
+}
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
 
@@ -31,10 +33,11 @@ def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec = SPEC
     plan, obs_dim = algorithm.plan, spec.obs_dim
     if isinstance(plan, Rounds):
         return a_round(algorithm, (1, plan.phases, tasks, SIMULATORS, plan.episodes, spec.horizon), g, spec)
-    lead = (1, tasks, plan.batch_size)
+    lead = (1, plan.tasks or tasks, plan.batch_size)
     obs, next_obs = torch.randn(*lead, obs_dim, generator=g), torch.randn(*lead, obs_dim, generator=g)
     action = torch.rand(*lead, spec.action_dim, generator=g) * 2 - 1
-    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma))
+    chosen = torch.arange(plan.tasks)[None] if plan.tasks else ()
+    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma), chosen)
 
 
 def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:

@@ -196,7 +196,7 @@ def test_normalizer_holds_the_moments_of_all_batches():
 
 
 def test_what_never_moves_is_not_blown_up():
-    assert scale_of(Normalizer(torch.tensor([0.7]), torch.tensor([0.49]), torch.ones(1))).item() <= 100.1
+    assert scale_of(Normalizer(torch.tensor([0.7]), torch.tensor([0.49]), torch.ones(1), torch.zeros(()), torch.zeros(1))).item() <= 100.1
 
 
 def test_losses_of_the_algorithm_have_the_exact_optimum_of_the_quadratic_bandit():
