@@ -205,7 +205,9 @@ class SAC:
             init_adam(policy),
             init_adam(critic),
             init_adam(log_alpha),
-            Normalizer(torch.zeros(self.obs_dim), torch.ones(self.obs_dim), torch.ones(self.tasks), torch.zeros(()), torch.zeros(self.tasks)),
+            Normalizer(
+                torch.zeros(self.obs_dim), torch.ones(self.obs_dim), torch.ones(self.tasks), torch.zeros(()), torch.zeros(self.tasks)
+            ),
             torch.zeros(()),
         )
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from core.seeding import SeedTree
 from core.types import Batch, Stream, TaskSpec
 from learner.worker import LearnerWorker
-from manyhands import build
+from manyhands import build, warm_start
 from manyhands import config as configs
 from manyhands.config import RunConfig
 from manyhands.session import prepare
@@ -32,11 +32,12 @@ CHECKPOINT_OVERHEAD = 1.05
 def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
     """Refuses what does not fit; otherwise prints settings, bytes, seconds: of each of ``seeds`` runs."""
     prepare(root)
-    console = Console()
+    console, source = Console(), warm_start.find(config, root)
     spec = build.task_spec(config)
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
     ring = required_bytes(dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan))
     check_fits(ring)
+    warm_start.check(config, spec, source, console)
     console.print(_settings(configs.to_dict(config)))
     rows = min(config.total_steps, config.replay.capacity * len(config.tasks))
     transition = bytes_per_transition(dtype, config.actors.chunk or spec.horizon)
@@ -106,7 +107,7 @@ class _MadeUp:
     """Batches of the right shapes with random content."""
 
     def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
-        lead = (tasks, plan.batch_size)
+        lead = (plan.tasks or tasks, plan.batch_size)
         obs, action = (*lead, spec.obs_dim), (*lead, spec.action_dim)
         self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead)
         """in the order of ``Batch``"""

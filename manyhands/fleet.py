@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,11 @@ class Fleet:
 
     # ---- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None) -> None:
-        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint."""
+    def start(
+        self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None, initial: Mapping[str, Any] | None = None
+    ) -> None:
+        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, ``initial`` are networks (name ->
+        tensor) to begin with."""
         config, backend = self.config, self.backend
         sweep()
         ring_file(self.run_id).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
@@ -83,6 +86,8 @@ class Fleet:
         backend.start("learner", learner_factory(), config, self.spec, path)
         if saved:
             self._ask("learner", "load_state_dict", saved["learner"])
+        elif initial:
+            self._ask("learner", "warm_start", initial)
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
         self._receive(self._ask("learner", "publish" if saved and not exact else "weights"))
         begun = [

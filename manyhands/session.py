@@ -75,10 +75,11 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     prepare(root)
     check_device(config)
     from core.rows import opening_rows
-    from manyhands import build
+    from manyhands import build, warm_start
     from replay.memory import required_bytes
     from replay.windows import rows_read
 
+    source = warm_start.find(config, root)
     first, *others = config.tasks
     more = f" and {len(others)} more tasks" if others else ""
     console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
@@ -86,6 +87,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     plan, dtype = build.algorithm(config, spec).plan, build.rows(config, spec)
     sizes = dtype, len(config.tasks), config.replay.capacity, config.actors.actors, rows_read(dtype, plan)
     check_rings(required_bytes(*sizes), at_once)
+    warm_start.check(config, spec, source, console)
     chunk = opening_rows(dtype) + min(config.actors.chunk or spec.horizon, spec.horizon) + 1
     if config.replay.capacity < chunk:
         fix = "a larger capacity, or a smaller actors.chunk"
@@ -121,14 +123,18 @@ def check_rings(one: int, at_once: int) -> None:
 
 
 def enter(config: RunConfig, root: Path) -> Row:
-    """A new run: its row and its folder with the settings."""
-    registry = Registry(root)
+    """A new run: its row and its folder with the settings, and with a copy of the networks that it begins with."""
+    from manyhands import warm_start
+
+    registry, source = Registry(root), warm_start.find(config, root)
     try:
         run_id = registry.create(config.preset, config.seed)
     except OSError as error:
         raise ConfigError(f"the folder of the runs cannot be used: {error}. Name another by --runs or MANYHANDS_RUNS") from None
     row = registry.get(run_id)
     configs.save(config, row.path / "config.json")
+    if source is not None:
+        warm_start.keep(source, row.path)
     return row
 
 
