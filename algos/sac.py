@@ -22,6 +22,7 @@ from torch.func import grad, grad_and_value, vmap
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
+from algos.lib.normalizer import Normalizer, counted, init_normalizer, reward_scale_of, scale_of
 from algos.lib.pcgrad import pcgrad
 from algos.lib.transfer import Origin, network, of_tasks
 from core.contracts import Reduce, alone
@@ -31,8 +32,6 @@ from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
-STD_FLOOR = 0.01
-"""smallest standard deviation, or root mean square of a reward, that normalisation divides by"""
 TASK_WEIGHTS = ("equal", "temperature")
 KEPT = ("hidden", "multi_head", "normalize_obs", "normalize_reward")
 """settings that a run shares with the one it begins from: they decide what its networks are"""
@@ -90,11 +89,13 @@ class Config:
         for name in ("batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale", "adam_eps"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("gamma", "tau"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in (0, 1]")
-        if not 0 <= self.adam_beta1 < 1:
-            raise ConfigError(f"algo.adam_beta1 is {self.adam_beta1}; it must be in [0, 1)")
+        for name, good, allowed in (
+            ("gamma", 0 < self.gamma <= 1, "(0, 1]"),
+            ("tau", 0 < self.tau <= 1, "(0, 1]"),
+            ("adam_beta1", 0 <= self.adam_beta1 < 1, "[0, 1)"),
+        ):
+            if not good:
+                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in {allowed}")
         for name in ("max_grad_norm", "critic_warm_up"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive, or 0 for none")
@@ -114,21 +115,6 @@ class Params(NamedTuple):
     """[S, 2, ...] twin critics, observation (+ one-hot) and action -> Q"""
     log_alpha: dict[str, Tensor]
     """``log_alpha`` [S, K]"""
-
-
-class Normalizer(NamedTuple):
-    """Running moments of what was drawn; mean 0 and square 1 where normalisation is off."""
-
-    mean: Tensor
-    """[S, O] mean of the observations x"""
-    square: Tensor
-    """[S, O] mean of x^2"""
-    reward_square: Tensor
-    """[S, K] mean of r^2"""
-    count: Tensor
-    """[S] float32, batches counted in the moments of x"""
-    reward_count: Tensor
-    """[S, K] float32, those counted in the moments of r"""
 
 
 class State(NamedTuple):
@@ -205,9 +191,7 @@ class SAC:
             init_adam(policy),
             init_adam(critic),
             init_adam(log_alpha),
-            Normalizer(
-                torch.zeros(self.obs_dim), torch.ones(self.obs_dim), torch.ones(self.tasks), torch.zeros(()), torch.zeros(self.tasks)
-            ),
+            init_normalizer(self.obs_dim, self.tasks),
             torch.zeros(()),
         )
 
@@ -220,11 +204,11 @@ class SAC:
         shape = {"told": source.task_dim, "tells": self.task_dim, "heads": self.config.multi_head}
         policy = network(old.params.policy, origin, **shape)
         seen, known = old.normalizer, torch.tensor([k is not None for k in origin])
-        normalizer = state.normalizer._replace(mean=seen.mean, square=seen.square, count=seen.count)
+        normalizer = state.normalizer._replace(mean=seen.mean, square=seen.square, batches=seen.batches)
         if policy_only:
             return state._replace(params=state.params._replace(policy=policy), normalizer=normalizer)
         normalizer = normalizer._replace(
-            reward_square=of_tasks(seen.reward_square, origin, -1), reward_count=of_tasks(seen.reward_count, origin, -1) * known
+            reward_square=of_tasks(seen.reward_square, origin, -1), reward_batches=of_tasks(seen.reward_batches, origin, -1) * known
         )
         log_alpha = {"log_alpha": of_tasks(old.params.log_alpha["log_alpha"], origin, -1)}
         critic, target = network(old.params.critic, origin, **shape), network(old.target, origin, **shape)
@@ -337,7 +321,7 @@ class SAC:
         config, params, count = self.config, state.params, state.updates + 1
         acting = (count - config.critic_warm_up).clamp(min=1) if config.critic_warm_up else count
         settings = {"eps": config.adam_eps, "beta1": config.adam_beta1}
-        normalizer = self._normalizer(state, batch, reduce)
+        normalizer = counted(state.normalizer, batch, reduce, obs=config.normalize_obs, reward=config.normalize_reward)
         x, next_x = self._normalized(batch.obs, normalizer), self._normalized(batch.next_obs, normalizer)
         reward = batch.reward * (config.reward_scale * reward_scale_of(normalizer))[:, None]
         alpha = params.log_alpha["log_alpha"].exp()
@@ -364,19 +348,6 @@ class SAC:
         metrics = {"critic_loss": critic_loss, "policy_loss": policy_loss, "q": q.mean(), "entropy": -log_prob.mean()}
         metrics = reduce(metrics) | {"alpha": alpha.mean(), "alpha_min": alpha.amin(), "alpha_max": alpha.amax()}
         return State(Params(policy, critic, log_alpha), target, policy_adam, critic_adam, alpha_adam, normalizer, count), metrics
-
-    def _normalizer(self, state: State, batch: Batch, reduce: Reduce) -> Normalizer:
-        """The moments with this batch counted in."""
-        old, new = state.normalizer, {}
-        if self.config.normalize_obs:
-            flat = batch.obs.flatten(0, 1)
-            new |= {"mean": flat.mean(0), "square": flat.square().mean(0)}
-        if self.config.normalize_reward:
-            new["reward_square"] = batch.reward.square().mean(1)
-        share, reward_share = 1 / (old.count + 1), 1 / (old.reward_count + 1)
-        shares = {"mean": share, "square": share, "reward_square": reward_share}
-        moments = {k: torch.lerp(getattr(old, k), v, shares[k]) for k, v in reduce(new).items()}
-        return old._replace(**moments, count=old.count + 1, reward_count=old.reward_count + 1)
 
     def _normalized(self, obs: Tensor, normalizer: Normalizer) -> Tensor:
         return (obs - normalizer.mean) * scale_of(normalizer) if self.config.normalize_obs else obs
@@ -405,16 +376,6 @@ class SAC:
         new, metrics = vmap(of_one)(state, batch, noise)
         map_tree(lambda leaf, value: leaf.copy_(value), state, new)
         return metrics
-
-
-def scale_of(normalizer: Normalizer) -> Tensor:
-    """1 / std, at most 100: what hardly ever moved is not blown up."""
-    return (normalizer.square - normalizer.mean.square()).clamp(min=STD_FLOOR**2).rsqrt()
-
-
-def reward_scale_of(normalizer: Normalizer) -> Tensor:
-    """1 / root mean square of each task's rewards, at most 100."""
-    return normalizer.reward_square.clamp(min=STD_FLOOR**2).rsqrt()
 
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> SAC:

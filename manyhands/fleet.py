@@ -63,8 +63,8 @@ class Fleet:
     def start(
         self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None, initial: Mapping[str, Any] | None = None
     ) -> None:
-        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, ``initial`` are networks (name ->
-        tensor) to begin with."""
+        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, ``initial`` are networks (name
+        -> tensor) to begin with."""
         config, backend = self.config, self.backend
         sweep()
         ring_file(self.run_id).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint

@@ -88,7 +88,7 @@ def tensors_of(config: RunConfig, spec: "TaskSpec", folder: Path) -> "dict[str, 
 def fitted(config: RunConfig, spec: "TaskSpec", source: Source) -> "dict[str, Tensor]":
     """Those leaves of the new learner's state that the other run has something to say to: name -> (1, ...).
 
-    A task is found again by its name, and keeps its one-hot's row, head and temperature; a new one gets the mean of the old ones'. A wrapper
+    A task is found by its name, and keeps its one-hot's row, head and temperature; a new one gets the mean of the old ones. A wrapper
     (Reptile) gives what it begins every task with, which knows of no tasks.
 
     Raises:

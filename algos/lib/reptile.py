@@ -2,8 +2,8 @@
 
 Step from theta to what k optimiser steps on one task made of it: theta <- theta + eps (phi - theta). With several tasks at once phi leads
 with their axis, and theta moves to the mean (algorithm 2). On losses 0.5 (theta - c_i)' A_i (theta - c_i) with plain gradient steps
-of size alpha, P_i = (I - alpha A_i)^k, the direction is the mean of (I - P_i)(theta - c_i), and the fixed point its root: the points that joint
-training and MAML find are others.
+of size alpha and P_i = (I - alpha A_i)^k, the direction is the mean of (I - P_i)(theta - c_i), and the fixed point its root: those of joint
+training and of MAML are others.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
 """Networks of K tasks as networks of other tasks: each new task gets the row, head or value of the old one that it was, else their mean.
 
-Functions of the tasks that both know are kept: those of a task-conditioned network, of a network with heads, and of one whose only task needs
-no one-hot, into whose bias the row is folded. Parameters may lead with any axes.
+Functions of the tasks that both know are kept: those of a task-conditioned network, of a network with heads, and of one whose only task
+needs no one-hot, into whose bias the row is folded. Parameters may lead with any axes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -134,7 +134,7 @@ def test_the_inner_optimiser_begins_anew_or_goes_on(optimizer):
     assert all(leaf.abs().max() > 0 for _, leaf in named_leaves(optimizer_of(within.inner)))
     fresh = all(leaf.abs().max() == 0 for _, leaf in named_leaves(optimizer_of(after.inner)))
     assert fresh == (optimizer == "reset")
-    assert after.inner.normalizer.count.item() == 2, "statistics go on with theta"
+    assert after.inner.normalizer.batches.item() == 2, "statistics go on with theta"
     assert after.updates.item() == 2
 
 

@@ -7,7 +7,8 @@ import torch
 
 from algos.lib.adam import adam, init_adam
 from algos.lib.dists import tanh_gaussian
-from algos.sac import SAC, Config, Data, Normalizer, make, scale_of
+from algos.lib.normalizer import Normalizer, scale_of
+from algos.sac import SAC, Config, Data, make
 from core.tree import index_tree, map_tree
 from core.types import Batch, Field, TaskSpec
 
