@@ -17,6 +17,8 @@ usage: manyhands COMMAND [...]
                          evaluation on fresh goals, or on those of a protocol
   eval --policy scripted PROTOCOL
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
+  finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]
+                         carry a run's networks on to new tasks: success over env steps
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -64,6 +66,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "train": _train,
         "resume": _resume,
         "eval": _eval,
+        "finetune": _finetune,
         "runs": _runs,
         "show": _show,
     }
@@ -141,6 +144,14 @@ def _eval(args: list[str]) -> int:
     from manyhands.judge import judge
 
     return judge(options)
+
+
+def _finetune(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import parse_run
+    from manyhands.finetune import FinetuneArguments, finetune
+
+    return finetune(parse_run(FinetuneArguments, args, "finetune"))
 
 
 def _runs(args: list[str]) -> int:

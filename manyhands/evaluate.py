@@ -34,7 +34,7 @@ def evaluate_run(options: EvalArguments) -> int:
     row = Registry(options.runs).get(options.name)
     config = configs.load(row.path / "config.json")
     checked = _protocol(options, config) if options.protocol else None
-    weights = _weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
+    weights = saved_weights(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {
         "run": row.id,
         "seed": config.seed,
@@ -47,7 +47,7 @@ def evaluate_run(options: EvalArguments) -> int:
     else:
         where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
-        results = _on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
+        results = on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
     kind = "-sampled" if options.sampled else ""
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
     if options.out is not None:
@@ -90,7 +90,7 @@ def _protocol(options: EvalArguments, config: configs.RunConfig) -> metaworld.Pr
     return protocol
 
 
-def _on_protocol(
+def on_protocol(
     protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path
 ) -> Results:
     """The first ``goals`` goals of every task, without adaptation."""
@@ -107,7 +107,7 @@ def _on_protocol(
         evaluator.close()
 
 
-def _weights(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
+def saved_weights(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:
     parts = checkpoints.load(step).components
     if which == "best" and (best := parts["driver"]["best"]) is not None:
         return Weights(best["version"], best["params"])
