@@ -27,20 +27,20 @@ def test_curves_from_real_runs(root, tmp_path, capsys):
     (first,) = (run.id for run in Registry(root).list())
     out = tmp_path / "rows.jsonl"
     options = FinetuneArguments(
-        first, root, tasks=("dummy:point",), steps=(0, 80, 120), episodes=3, seeds=(5, 6), critic_warm_up=10_000, out=out
+        first, root, tasks=("dummy:point",), steps=(0, 80), episodes=2, seeds=(5, 6), critic_warm_up=10_000, out=out
     )
     assert finetune(options) == 0
     new = [run for run in Registry(root).list() if run.preset == "finetune-all"]
-    assert sorted((run.seed, run.status, run.steps) for run in new) == [("5", "finished", 120), ("6", "finished", 120)]
+    assert sorted((run.seed, run.status, run.steps) for run in new) == [("5", "finished", 80), ("6", "finished", 80)]
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     told = [(row["settings"]["seed"], row["settings"]["env_steps"]) for row in rows]
-    assert told == [(seed, steps) for seed in (5, 6) for steps in (0, 80, 120) for _ in range(3)]
+    assert told == [(seed, steps) for seed in (5, 6) for steps in (0, 80) for _ in range(2)]
     returns = {key: [row["episode_return"] for row, of in zip(rows, told, strict=True) if of == key] for key in set(told)}
-    assert returns[5, 0] == returns[5, 120], "while critics warm up, the policy is the one that was taken over"
+    assert returns[5, 0] == returns[5, 80], "while critics warm up, the policy is the one that was taken over"
     theirs, ours = (saved(Registry(root).get(run).path).components["published"]["params"] for run in (first, new[0].id))
     assert all(np.array_equal(theirs[name], value) for name, value in ours.items())
-    assert len(list((new[0].path / "evaluations").glob("steps-*.jsonl"))) == 3
-    assert "120 steps" in capsys.readouterr().out
+    assert len(list((new[0].path / "evaluations").glob("steps-*.jsonl"))) == 2
+    assert "80 steps" in capsys.readouterr().out
 
 
 def test_what_a_method_changes():

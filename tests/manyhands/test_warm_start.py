@@ -277,3 +277,32 @@ def test_a_run_or_checkpoint_that_is_not_there_is_refused_before_anything_starts
     with pytest.raises(ConfigError, match=r"algo\.hidden"):
         train_seeds(tiny(init={"run": "tiny"}, algo={"hidden": (8,)}), [1], tmp_path)
     assert only(tmp_path)
+
+
+def test_a_run_of_reptile_and_what_begins_with_it(tmp_path):
+    """Through the real loop, with one task; then SAC goes on from theta."""
+    from algos.reptile import Config as ReptileConfig
+
+    inner = tiny().algo
+    config = replace(
+        tiny(total_steps=90, evaluation={"episodes": 1}), algorithm="reptile", algo=ReptileConfig(settings=inner, inner_updates=4)
+    )
+    assert train_seeds(config, [0], tmp_path) == 0
+    first = only(tmp_path)
+    old = saved(first).components
+    theta, updates = old["learner"]["tensors"], old["learner"]["updates"]
+    assert updates > 8
+    assert np.array_equal(old["published"]["params"]["w0"], theta["theta.params.policy.w0"][0].numpy())
+    assert resume(first.name, tmp_path, None) == 0
+    assert train_seeds(tiny(total_steps=80, init={"run": first.name}, algo={"critic_warm_up": 999}), [1], tmp_path) == 0
+    new = saved(only(tmp_path, but=[first.name])).components["published"]["params"]
+    assert np.array_equal(new["w0"], old["published"]["params"]["w0"])
+
+
+def test_settings_inside_a_wrapper_on_the_command_line():
+    from manyhands.arguments import parse_train
+
+    parsed = parse_train(["ml10-reptile-small", "--algo.settings.gamma", "0.5", "--algo.inner-updates", "3"])
+    assert (parsed.config.algo.settings.gamma, parsed.config.algo.inner_updates) == (0.5, 3)
+    with pytest.raises(ConfigError, match=r"algo\.tau is 0\.0"):
+        parse_train(["ml10-reptile-small", "--algo.settings.tau", "0"])
