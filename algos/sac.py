@@ -4,6 +4,7 @@ Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications" (arXiv 181
 18 (temperature). Meta-World (Yu et al. 2019), appendix E.1 (single task), E.3 (MT-SAC: task one-hot, a temperature and 128 transitions per
 task) and E.4 (MTMH-SAC: a head per task). All are settings of this one file.
 What differs: a truncated episode is bootstrapped through; log_alpha is clamped, so that a saturated task cannot run away.
+Fine-tuning: ``train`` and ``critic_warm_up`` say what moves, ``begin_from`` takes over another run's networks. See docs/fine_tuning.md.
 
 Shapes: S seeds, K tasks, B transitions per task, O observation, A action. A batch is task-major (K, B, ...).
 """
@@ -20,8 +21,10 @@ from torch.func import grad, grad_and_value, vmap
 
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
-from algos.lib.mlp import init_mlp, numpy_mlp, of_task, task_mlp
+from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
+from algos.lib.normalizer import Normalizer, counted, init_normalizer, reward_scale_of, scale_of
 from algos.lib.pcgrad import pcgrad
+from algos.lib.transfer import Origin, network, of_tasks
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, stack_trees, write_tree
@@ -29,9 +32,10 @@ from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
-STD_FLOOR = 0.01
-"""smallest standard deviation, or root mean square of a reward, that normalisation divides by"""
 TASK_WEIGHTS = ("equal", "temperature")
+KEPT = ("hidden", "multi_head", "normalize_obs", "normalize_reward")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
+TRAIN = ("all", "actor", "last_layer")
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,34 @@ class Config:
     """gradients of the policy, and of the critics, are scaled down to this norm; 0: never"""
     adam_eps: float = 1e-8
     """what Adam adds to its denominator"""
+    adam_beta1: float = 0.9
+    """share of the last step's momentum that Adam keeps; 0: none"""
     task_weights: Literal["equal", "temperature"] = "equal"
     """of the tasks' losses; temperature: K * softmax(-log_alpha), more to tasks that need little exploration"""
     pcgrad: bool = False
     """a task's gradient is projected off those of the tasks that it works against (Yu et al. 2020); several times the work of an update"""
+    train: Literal["all", "actor", "last_layer"] = "all"
+    """what gradients move; actor: policy and temperatures, last_layer: output layers of policy and critics, and temperatures"""
+    critic_warm_up: int = 0
+    """updates at the start of the run in which only the critics learn"""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale", "adam_eps"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("gamma", "tau"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in (0, 1]")
-        if self.max_grad_norm < 0:
-            raise ConfigError(f"algo.max_grad_norm is {self.max_grad_norm}; it must be positive, or 0 for no limit")
-        if self.task_weights not in TASK_WEIGHTS:
-            raise ConfigError(f"algo.task_weights is {self.task_weights!r}; allowed: {', '.join(TASK_WEIGHTS)}")
+        for name, good, allowed in (
+            ("gamma", 0 < self.gamma <= 1, "(0, 1]"),
+            ("tau", 0 < self.tau <= 1, "(0, 1]"),
+            ("adam_beta1", 0 <= self.adam_beta1 < 1, "[0, 1)"),
+        ):
+            if not good:
+                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in {allowed}")
+        for name in ("max_grad_norm", "critic_warm_up"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive, or 0 for none")
+        for name, allowed in (("task_weights", TASK_WEIGHTS), ("train", TRAIN)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"algo.{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigError(f"algo.hidden is {self.hidden}; it needs at least one layer of at least one unit")
 
@@ -101,17 +117,6 @@ class Params(NamedTuple):
     """``log_alpha`` [S, K]"""
 
 
-class Normalizer(NamedTuple):
-    """Running moments of what was drawn; mean 0 and square 1 where normalisation is off."""
-
-    mean: Tensor
-    """[S, O] mean of the observations x"""
-    square: Tensor
-    """[S, O] mean of x^2"""
-    reward_square: Tensor
-    """[S, K] mean of r^2"""
-
-
 class State(NamedTuple):
     """All mutable tensors of S learners; every leaf leads with [S]."""
 
@@ -123,7 +128,7 @@ class State(NamedTuple):
     alpha_adam: AdamState
     normalizer: Normalizer
     updates: Tensor
-    """[S] float32, updates done"""
+    """[S] float32, updates done with this optimiser"""
 
 
 class Noise(NamedTuple):
@@ -186,9 +191,28 @@ class SAC:
             init_adam(policy),
             init_adam(critic),
             init_adam(log_alpha),
-            Normalizer(torch.zeros(self.obs_dim), torch.ones(self.obs_dim), torch.ones(self.tasks)),
+            init_normalizer(self.obs_dim, self.tasks),
             torch.zeros(()),
         )
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. Optimiser, counts and a new task's reward statistics stay those of ``state``."""
+        for name in KEPT:
+            mine, theirs = getattr(self.config, name), getattr(source.config, name)
+            if mine != theirs:
+                raise ConfigError(f"algo.{name} is {mine}, the run to begin from has {theirs}; fix: the same setting")
+        shape = {"told": source.task_dim, "tells": self.task_dim, "heads": self.config.multi_head}
+        policy = network(old.params.policy, origin, **shape)
+        seen, known = old.normalizer, torch.tensor([k is not None for k in origin])
+        normalizer = state.normalizer._replace(mean=seen.mean, square=seen.square, batches=seen.batches)
+        if policy_only:
+            return state._replace(params=state.params._replace(policy=policy), normalizer=normalizer)
+        normalizer = normalizer._replace(
+            reward_square=of_tasks(seen.reward_square, origin, -1), reward_batches=of_tasks(seen.reward_batches, origin, -1) * known
+        )
+        log_alpha = {"log_alpha": of_tasks(old.params.log_alpha["log_alpha"], origin, -1)}
+        critic, target = network(old.params.critic, origin, **shape), network(old.target, origin, **shape)
+        return state._replace(params=Params(policy, critic, log_alpha), target=target, normalizer=normalizer)
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 
@@ -253,7 +277,18 @@ class SAC:
 
             grads, (_, (values, more)) = grad_and_value(mean_loss, has_aux=True)(networks[0])
             grads = reduce(grads)
-        return clip_norm(grads, self.config.max_grad_norm), values.mean(), more
+        return grads, values.mean(), more
+
+    def moving(self, part: str, grads: dict[str, Tensor], updates: Tensor) -> dict[str, Tensor]:
+        """What of a part's gradients counts by ``train`` and ``critic_warm_up``: by zeros Adam moves nothing, bit by bit."""
+        config, output = self.config, {f"{kind}{depth(grads) - 1}" for kind in "wb"}
+        if config.train == "last_layer" and part != "log_alpha":
+            grads = {name: g if name in output else torch.zeros_like(g) for name, g in grads.items()}
+        if config.train == "actor" and part == "critic":
+            grads = {name: torch.zeros_like(g) for name, g in grads.items()}
+        if config.critic_warm_up and part != "critic":
+            grads = {name: torch.where(updates < config.critic_warm_up, 0.0, g) for name, g in grads.items()}
+        return grads if part == "log_alpha" else clip_norm(grads, config.max_grad_norm)
 
     def _gradients_by_task(
         self, losses: Losses, networks: Sequence[dict[str, Tensor]], data: Data, weights: Tensor
@@ -284,7 +319,9 @@ class SAC:
     def update_one(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> tuple[State, dict[str, Tensor]]:
         """One update of one seed as a pure function: critics, policy, temperatures, Adam, target."""
         config, params, count = self.config, state.params, state.updates + 1
-        normalizer = self._normalizer(state, batch, reduce)
+        acting = (count - config.critic_warm_up).clamp(min=1) if config.critic_warm_up else count
+        settings = {"eps": config.adam_eps, "beta1": config.adam_beta1}
+        normalizer = counted(state.normalizer, batch, reduce, obs=config.normalize_obs, reward=config.normalize_reward)
         x, next_x = self._normalized(batch.obs, normalizer), self._normalized(batch.next_obs, normalizer)
         reward = batch.reward * (config.reward_scale * reward_scale_of(normalizer))[:, None]
         alpha = params.log_alpha["log_alpha"].exp()
@@ -295,30 +332,22 @@ class SAC:
         y = reward + batch.bootstrap * (next_q - alpha[:, None] * next_log_prob)  # equation 3 and 6
         data = Data(x, batch.action, y, alpha[:, None], noise.policy)
         critic_grads, critic_loss, q = self.gradient(self.critic_losses, [params.critic], data, weights, orders[0], reduce)
-        critic, critic_adam = adam(params.critic, critic_grads, state.critic_adam, count, lr=config.critic_lr, eps=config.adam_eps)
+        critic_grads = self.moving("critic", critic_grads, state.updates)
+        critic, critic_adam = adam(params.critic, critic_grads, state.critic_adam, count, lr=config.critic_lr, **settings)
 
         policy_grads, policy_loss, log_prob = self.gradient(self.policy_losses, [params.policy, critic], data, weights, orders[1], reduce)
-        policy, policy_adam = adam(params.policy, policy_grads, state.policy_adam, count, lr=config.policy_lr, eps=config.adam_eps)
+        policy_grads = self.moving("policy", policy_grads, state.updates)
+        policy, policy_adam = adam(params.policy, policy_grads, state.policy_adam, acting, lr=config.policy_lr, **settings)
 
         alpha_grads = reduce(grad(self.alpha_loss)(params.log_alpha, log_prob.reshape(self.tasks, -1)))
-        log_alpha, alpha_adam = adam(params.log_alpha, alpha_grads, state.alpha_adam, count, lr=config.alpha_lr, eps=config.adam_eps)
+        alpha_grads = self.moving("log_alpha", alpha_grads, state.updates)
+        log_alpha, alpha_adam = adam(params.log_alpha, alpha_grads, state.alpha_adam, acting, lr=config.alpha_lr, **settings)
         log_alpha = {"log_alpha": log_alpha["log_alpha"].clamp(LOG_ALPHA_MIN, LOG_ALPHA_MAX)}
 
         target = {k: torch.lerp(t, critic[k], config.tau) for k, t in state.target.items()}
         metrics = {"critic_loss": critic_loss, "policy_loss": policy_loss, "q": q.mean(), "entropy": -log_prob.mean()}
         metrics = reduce(metrics) | {"alpha": alpha.mean(), "alpha_min": alpha.amin(), "alpha_max": alpha.amax()}
         return State(Params(policy, critic, log_alpha), target, policy_adam, critic_adam, alpha_adam, normalizer, count), metrics
-
-    def _normalizer(self, state: State, batch: Batch, reduce: Reduce) -> Normalizer:
-        """The moments with this batch counted in."""
-        share, moments = 1 / (state.updates + 1), {}
-        if self.config.normalize_obs:
-            flat = batch.obs.flatten(0, 1)
-            moments |= {"mean": flat.mean(0), "square": flat.square().mean(0)}
-        if self.config.normalize_reward:
-            moments["reward_square"] = batch.reward.square().mean(1)
-        old = state.normalizer._asdict()
-        return state.normalizer._replace(**{k: torch.lerp(old[k], new, share) for k, new in reduce(moments).items()})
 
     def _normalized(self, obs: Tensor, normalizer: Normalizer) -> Tensor:
         return (obs - normalizer.mean) * scale_of(normalizer) if self.config.normalize_obs else obs
@@ -347,16 +376,6 @@ class SAC:
         new, metrics = vmap(of_one)(state, batch, noise)
         map_tree(lambda leaf, value: leaf.copy_(value), state, new)
         return metrics
-
-
-def scale_of(normalizer: Normalizer) -> Tensor:
-    """1 / std, at most 100: what hardly ever moved is not blown up."""
-    return (normalizer.square - normalizer.mean.square()).clamp(min=STD_FLOOR**2).rsqrt()
-
-
-def reward_scale_of(normalizer: Normalizer) -> Tensor:
-    """1 / root mean square of each task's rewards, at most 100."""
-    return normalizer.reward_square.clamp(min=STD_FLOOR**2).rsqrt()
 
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> SAC:

@@ -156,6 +156,33 @@ class Adapting(Protocol):
         ...
 
 
+@runtime_checkable
+class Transferring(Protocol):
+    """An algorithm that can begin from what another run has learned."""
+
+    def begin_from(self, state: Any, source: Any, old: Any, origin: Sequence[int | None], *, policy_only: bool) -> Any:
+        """A fresh state with the networks and statistics of another one; its optimiser stays fresh.
+
+        Args:
+            source: the algorithm whose state ``old`` is; of the same module.
+            origin: (K,) the index of each task among the source's, None for a task that it does not know.
+            policy_only: critics and temperatures stay fresh too.
+
+        Raises:
+            ConfigError: settings or sizes are others.
+        """
+        ...
+
+
+@runtime_checkable
+class Wrapping(Protocol):
+    """An algorithm around another one."""
+
+    def unwrapped(self, state: Any) -> tuple[Algorithm, Any]:
+        """The algorithm inside, made for one task, and its state, in which what concerns its optimiser may be missing."""
+        ...
+
+
 class ChunkSink(Protocol):
     """Where an actor puts its chunks. Delivered at least once, in order; the receiver stores each once."""
 

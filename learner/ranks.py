@@ -55,6 +55,8 @@ def check(ranks: int, batch_size: int, device: str = "auto", seeds: int = 1) -> 
         return
     if seeds > 1:
         raise ConfigError(f"learner.ranks is {ranks} for {seeds} seeds in one learner; several ranks share the batches of one seed only")
+    if not batch_size:
+        raise ConfigError(f"learner.ranks is {ranks}; batches of this algorithm cannot be shared; allowed: 1")
     if batch_size % ranks:
         low = batch_size // ranks * ranks
         near = f"{low} or {low + ranks}" if low else f"{ranks}"
@@ -207,6 +209,10 @@ class RankedLearner:
         same = len(streams) == self.ranks - 1
         self.worker.load_state_dict(own)
         self._load(own, list(streams) if same else [None] * (self.ranks - 1), renew=not same)
+
+    def warm_start(self, tensors: Mapping[str, Any]) -> None:
+        self.worker.warm_start(tensors)
+        self._load(self.worker.state_dict(), [None] * (self.ranks - 1), renew=False)
 
     def _load(self, state: Mapping[str, Any], streams: list[Any], *, renew: bool) -> None:
         self._open()

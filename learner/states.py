@@ -107,6 +107,12 @@ class SeedStates(ABC):
         self.precision = precision.keep(self.precision, state["matmul"])
         self.sources[seed].load_state_dict(state["source"])
 
+    def warm_start(self, tensors: Mapping[str, Tensor], seed: int = 0) -> None:
+        """Before the first update: these leaves of the state, (1, ...) by name, in place of what they began with."""
+        here = dict(named_leaves(index_tree(self.state, slice(seed, seed + 1))))
+        for name, leaf in tensors.items():
+            here[name].copy_(leaf)
+
 
 def numbers(metrics: Mapping[str, Tensor], row: int) -> dict[str, float]:
     """One seed's, with one wait for all. What an algorithm tells per task, (S, K), is numbered."""

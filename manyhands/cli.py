@@ -19,6 +19,8 @@ usage: manyhands COMMAND [...]
                          success after 0, 1, 2, 5, 10 adaptation episodes, on fresh goals or on the test tasks of ml10, ml45, ml1-TASK
   eval --policy scripted PROTOCOL
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
+  finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]
+                         carry a run's networks on to new tasks: success over env steps
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -67,6 +69,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "resume": _resume,
         "eval": _eval,
         "adapt": _adapt,
+        "finetune": _finetune,
         "runs": _runs,
         "show": _show,
     }
@@ -156,6 +159,14 @@ def _adapt(args: list[str]) -> int:
     from manyhands.adapt import adapt_run
 
     return adapt_run(options)
+
+
+def _finetune(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import parse_run
+    from manyhands.finetune import FinetuneArguments, finetune
+
+    return finetune(parse_run(FinetuneArguments, args, "finetune"))
 
 
 def _runs(args: list[str]) -> int:

@@ -110,6 +110,22 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class InitConfig:
+    """Another run, with whose networks this one begins; optimiser and replay begin anew. See docs/fine_tuning.md."""
+
+    run: str = ""
+    """its id, or the unique beginning or ending of it, in the same folder of runs; empty: the networks begin anew too"""
+    step: int | None = None
+    """which of its checkpoints; the newest by default"""
+    parts: Literal["all", "policy"] = "all"
+    """all: policy, critics, targets, temperatures and statistics; policy: the policy and the statistics of observations"""
+
+    def __post_init__(self) -> None:
+        if not self.run and (self.step is not None or self.parts != "all"):
+            raise ConfigError("init.step and init.parts have no meaning without init.run")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run: one seed of one preset."""
 
@@ -136,6 +152,7 @@ class RunConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    init: InitConfig = field(default_factory=InitConfig)
 
     @property
     def strict(self) -> bool:
@@ -233,13 +250,25 @@ def load(path: Path) -> RunConfig:
         raise ConfigError(f"{path} is missing: the folder is not a run of manyhands") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON ({error})") from None
-    if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+    return from_dict(data, str(path))
+
+
+def from_dict(data: Any, path: str) -> RunConfig:
+    """Plain data, as ``to_dict`` gives it, read strictly.
+
+    Args:
+        path: for errors.
+    """
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ConfigError(f"{path} is of another schema than {SCHEMA}; it was written by another version of manyhands")
+    data = {key: value for key, value in data.items() if key != "schema"}
     for key in ("algorithm", "tasks"):
         if key not in data:
             raise ConfigError(f"{path}: key {key!r} is missing")
     types = {"algo": algos.find(data["algorithm"]).Config, "simulator": _options_type(data["tasks"][0])}
-    return _build(RunConfig, data, path.name, types).check()
+    if isinstance(data.get("algo"), dict) and "inner" in data["algo"]:  # of the algorithm that it wraps
+        types["settings"] = algos.find(data["algo"]["inner"]).Config
+    return _build(RunConfig, data, Path(path).name, types).check()
 
 
 def _options_type(task: str) -> type:

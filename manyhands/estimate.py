@@ -16,7 +16,7 @@ from core.seeding import SeedTree
 from core.types import Batch, Round, Rounds, Stream, TaskSpec
 from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
-from manyhands import build
+from manyhands import build, warm_start
 from manyhands import config as configs
 from manyhands.config import RunConfig
 from manyhands.session import prepare
@@ -33,11 +33,12 @@ CHECKPOINT_OVERHEAD = 1.05
 def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
     """Refuses what does not fit; otherwise prints settings, bytes, seconds: of each of ``seeds`` runs."""
     prepare(root)
-    console = Console()
+    console, source = Console(), warm_start.find(config, root)
     spec = build.task_spec(config)
     size = build.ring_size(config, spec)
     ring = required_bytes(*size)
     check_fits(ring)
+    warm_start.check(config, spec, source, console)
     console.print(_settings(configs.to_dict(config)))
     plan, room = build.algorithm(config, spec).plan, size.capacity * size.tasks
     whole = isinstance(plan, Rounds)
@@ -144,7 +145,7 @@ class _MadeUp:
     """Batches of the right shapes with random content."""
 
     def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
-        lead = (tasks, plan.batch_size)
+        lead = (plan.tasks or tasks, plan.batch_size)
         obs, action = (*lead, spec.obs_dim), (*lead, spec.action_dim)
         self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead)
         """in the order of ``Batch``"""

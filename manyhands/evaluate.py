@@ -48,7 +48,7 @@ def evaluate_run(options: EvalArguments) -> int:
     else:
         where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
-        results = _on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
+        results = on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
     kind = "-sampled" if options.sampled else ""
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
     if options.out is not None:
@@ -96,7 +96,7 @@ def check_goals_seen(protocol: metaworld.Protocol, config: configs.RunConfig) ->
         raise ConfigError(f"{protocol.name} {shown} the goal, the run was trained otherwise: its policy cannot be judged by it")
 
 
-def _on_protocol(
+def on_protocol(
     protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path
 ) -> Results:
     """The first ``goals`` goals of every task, without adaptation."""

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,11 @@ class Fleet:
 
     # ---- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None) -> None:
-        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint."""
+    def start(
+        self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None, initial: Mapping[str, Any] | None = None
+    ) -> None:
+        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, ``initial`` are networks (name
+        -> tensor) to begin with."""
         config, backend = self.config, self.backend
         sweep()
         ring_file(self.run_id).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
@@ -98,6 +101,8 @@ class Fleet:
             self.policy = Weights(saved["published"]["version"], dict(saved["published"]["params"]))
             self._ask("learner", "load_state_dict", saved["learner"])
             self.delivered = set(saved["fleet"]["delivered"]) if exact else set()
+        elif initial:
+            self._ask("learner", "warm_start", initial)
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
         self._receive(self._ask("learner", "publish" if saved and not exact and not self.on_policy else "weights"))
         begun = [

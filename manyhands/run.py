@@ -14,7 +14,7 @@ from core.limiter import SamplesPerInsert
 from core.metrics import Averages, Metrics
 from core.treefile import snapshot
 from core.types import TaskSpec
-from manyhands import result
+from manyhands import result, warm_start
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed
@@ -64,7 +64,7 @@ class Run:
     def start(self, *, resume: bool, step: int | None = None) -> None:
         """Starts the fleet, from the newest checkpoint (or that of ``step``) if ``resume`` and there is one."""
         if not (resume and self.checkpoints.steps()):
-            self.fleet.start()
+            self.fleet.start(initial=warm_start.tensors_of(self.config, self.fleet.spec, self.folder))
             self.metrics.rewind(-1)
             return
         loaded = self.checkpoints.load(step)

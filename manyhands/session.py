@@ -76,15 +76,17 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_device(config)
     from core.rows import opening_rows
     from core.types import Rounds
-    from manyhands import build
+    from manyhands import build, warm_start
     from replay.memory import required_bytes
 
+    source = warm_start.find(config, root)
     first, *others = config.tasks
     more = f" and {len(others)} more tasks" if others else ""
     console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
     spec = build.task_spec(config)
     size = build.ring_size(config, spec)
     check_rings(required_bytes(*size), at_once)
+    warm_start.check(config, spec, source, console)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):
         check_rounds(config)
@@ -143,14 +145,18 @@ def check_rings(one: int, at_once: int) -> None:
 
 
 def enter(config: RunConfig, root: Path) -> Row:
-    """A new run: its row and its folder with the settings."""
-    registry = Registry(root)
+    """A new run: its row and its folder with the settings, and with a copy of the networks that it begins with."""
+    from manyhands import warm_start
+
+    registry, source = Registry(root), warm_start.find(config, root)
     try:
         run_id = registry.create(config.preset, config.seed)
     except OSError as error:
         raise ConfigError(f"the folder of the runs cannot be used: {error}. Name another by --runs or MANYHANDS_RUNS") from None
     row = registry.get(run_id)
     configs.save(config, row.path / "config.json")
+    if source is not None:
+        warm_start.keep(source, row.path)
     return row
 
 

@@ -66,6 +66,8 @@ class Learner(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any], seed: int) -> None: ...
 
+    def warm_start(self, tensors: Mapping[str, Any], seed: int) -> None: ...
+
     def describe(self) -> str: ...
 
     def compiling(self) -> bool: ...
@@ -73,7 +75,7 @@ class Learner(Protocol):
     def wait_compiled(self) -> None: ...
 
 
-PER_SEED = ("publish", "weights", "state_dict", "load_state_dict")
+PER_SEED = ("publish", "weights", "state_dict", "load_state_dict", "warm_start")
 COMMON = ("describe", "compiling", "wait_compiled")
 
 
@@ -247,6 +249,9 @@ class StackedLearner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._ask("load_state_dict", state)
+
+    def warm_start(self, tensors: Mapping[str, Any]) -> None:
+        self._ask("warm_start", tensors)
 
     def describe(self) -> str:
         return self._ask("describe")

@@ -21,12 +21,19 @@ def init_adam(params: Mapping[str, Tensor]) -> AdamState:
 
 
 def adam(
-    params: Mapping[str, Tensor], grads: Mapping[str, Tensor], state: AdamState, count: Tensor, *, lr: float, eps: float = 1e-8
+    params: Mapping[str, Tensor],
+    grads: Mapping[str, Tensor],
+    state: AdamState,
+    count: Tensor,
+    *,
+    lr: float,
+    eps: float = 1e-8,
+    beta1: float = BETA1,
 ) -> tuple[dict[str, Tensor], AdamState]:
     """One step. ``count`` is a 0-d float tensor: number of this step, counted from 1. Returns new parameters and moments."""
-    scale = lr * torch.sqrt(1 - BETA2**count) / (1 - BETA1**count)
+    scale = lr * torch.sqrt(1 - BETA2**count) / (1 - beta1**count)
     shifted_eps = eps * torch.sqrt(1 - BETA2**count)
-    m = {k: BETA1 * state.m[k] + (1 - BETA1) * g for k, g in grads.items()}
+    m = {k: beta1 * state.m[k] + (1 - beta1) * g for k, g in grads.items()}
     v = {k: BETA2 * state.v[k] + (1 - BETA2) * g * g for k, g in grads.items()}
     new = {k: p - scale * m[k] / (torch.sqrt(v[k]) + shifted_eps) for k, p in params.items()}
     return new, AdamState(m, v)

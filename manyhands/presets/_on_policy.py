@@ -48,6 +48,7 @@ def preset(name: str, benchmark: str, method: str, setting: str) -> RunConfig:
     K, meta = len(protocol.train_tasks), method in META_BATCH
     simulators = max(1, META_BATCH[method] // K) if meta else EPISODES
     trial = algo.episodes * (1 + algo.inner_steps if method == "maml" else 1) if meta else 1
+    options: dict[str, Any] = {**protocol.options("train"), "repeat": trial}
     total = TOTAL[benchmark.partition("-")[0]]
     evaluation = EvaluationConfig(every_steps=total // 10, episodes=protocol.test_goals, in_turn=True, simulators=5, processes=0)
     if meta:
@@ -55,7 +56,7 @@ def preset(name: str, benchmark: str, method: str, setting: str) -> RunConfig:
     return RunConfig(
         preset=name,
         tasks=protocol.train_tasks,
-        simulator=Options(**protocol.options("train") | {"repeat": trial}),
+        simulator=Options(**options),
         algorithm=ALGORITHM[method],
         algo=algo,
         total_steps=total,

@@ -18,6 +18,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trpo": {"hidden": (16, 16), "episodes": 2},
     "rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2},
     "pearl": {"hidden": (16, 16), "encoder_hidden": (16,), "latent_dim": 3, "meta_batch": 2, "batch_size": 8, "context": 4},
+    "reptile": {"settings": algos.find("sac").Config(hidden=(16, 16), batch_size=8), "inner_updates": 2, "meta_iterations": 10},
 }
 """name -> settings that make it small, where its own would be slow"""
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
@@ -46,6 +47,8 @@ def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec = SPEC
     width = obs_dim + spec.action_dim + 1
     context = torch.randn(*lead[:2], plan.context, width, generator=g) if plan.context else ()
     return plain._replace(chosen=chosen, context=context)
+    chosen = torch.arange(plan.tasks)[None] if plan.tasks else ()
+    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma), chosen)
 
 
 def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:

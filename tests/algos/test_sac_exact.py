@@ -7,7 +7,8 @@ import torch
 
 from algos.lib.adam import adam, init_adam
 from algos.lib.dists import tanh_gaussian
-from algos.sac import SAC, Config, Data, Normalizer, make, scale_of
+from algos.lib.normalizer import Normalizer, scale_of
+from algos.sac import SAC, Config, Data, make
 from core.tree import index_tree, map_tree
 from core.types import Batch, Field, TaskSpec
 
@@ -196,7 +197,7 @@ def test_normalizer_holds_the_moments_of_all_batches():
 
 
 def test_what_never_moves_is_not_blown_up():
-    assert scale_of(Normalizer(torch.tensor([0.7]), torch.tensor([0.49]), torch.ones(1))).item() <= 100.1
+    assert scale_of(Normalizer(torch.tensor([0.7]), torch.tensor([0.49]), torch.ones(1), torch.zeros(()), torch.zeros(1))).item() <= 100.1
 
 
 def test_losses_of_the_algorithm_have_the_exact_optimum_of_the_quadratic_bandit():

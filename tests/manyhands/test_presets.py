@@ -22,7 +22,7 @@ def test_a_preset_is_possible_named_and_survives_its_file(name, tmp_path: Path):
 
 
 def test_all_of_them_are_there():
-    assert {*PAPER, *SMALL, "reach-sac"} == set(presets.names())
+    assert {*PAPER, *SMALL, "reach-sac", "ml10-mtsac-small", "ml10-reptile-small"} == set(presets.names())
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -1,0 +1,140 @@
+"""Reptile around another algorithm: learns parameters from which that algorithm soon learns a new task.
+
+Nichol et al. 2018, "On first-order meta-learning algorithms", algorithm 1. A meta-iteration is ``inner_updates`` updates of the inner
+algorithm on replay of one task, drawn anew, from theta to phi; then theta <- theta + eps (phi - theta) and phi <- theta. Which task
+it is, the networks are not told: they are those of a single task. Actors act with theta.
+
+What moves with theta: all that the inner algorithm has learned, so also its target networks, temperature and running statistics, by the
+same eps: theta is then one consistent learner at any time. What does not: the inner optimiser, that is its ``AdamState`` and the count
+``updates`` by which Adam corrects its bias. It begins anew with every task (``optimizer reset``) or goes on over tasks (``carry``). That
+changes the method: with ``carry`` the last task's momentum moves phi in the next one unless ``settings.adam_beta1`` is 0, as in the paper's
+supervised experiments; with ``reset`` the first step of every task has the size of the learning rate whatever the gradient is, and with
+``inner_updates 1`` theta follows the signs of gradients, where SGD would follow the gradients (joint training, step size lr * eps).
+
+Shapes: S seeds, T = 1 task, B transitions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import algos
+from algos.lib.reptile import annealed, interpolate, optimizer_of, weights_of
+from core.contracts import Algorithm, Reduce, alone
+from core.errors import ConfigError
+from core.tree import map_tree
+from core.types import Batch, Field, Seen, Stream, TaskSpec
+
+OPTIMIZERS = ("reset", "carry")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of Reptile, and of what it wraps."""
+
+    inner: str = "sac"
+    """algorithm that learns the tasks, from replay"""
+    settings: object = None
+    """its settings; its own defaults where none are given"""
+    inner_updates: int = 10
+    """k, updates on one task before theta moves"""
+    meta_step: float = 1.0
+    """eps at the start: how far theta moves towards phi"""
+    meta_iterations: int = 0
+    """after which eps is 0 and theta stands still, falling linearly until then; 0: eps stays as it is"""
+    optimizer: Literal["reset", "carry"] = "reset"
+    """of the inner algorithm, at the begin of a task: its moments and count are zeroed, or go on"""
+
+    def __post_init__(self) -> None:
+        if self.inner == "reptile":
+            raise ConfigError("algo.inner is 'reptile'; it wraps another algorithm, for example sac")
+        kind = algos.find(self.inner).Config
+        if self.settings is None:
+            object.__setattr__(self, "settings", kind())
+        if not isinstance(self.settings, kind):
+            raise ConfigError(f"algo.settings are those of another algorithm than algo.inner, which is {self.inner!r}")
+        if self.inner_updates < 1:
+            raise ConfigError(f"algo.inner_updates is {self.inner_updates}; it must be at least 1")
+        if not 0 < self.meta_step <= 1:
+            raise ConfigError(f"algo.meta_step is {self.meta_step}; it must be in (0, 1]")
+        if self.meta_iterations < 0:
+            raise ConfigError(f"algo.meta_iterations is {self.meta_iterations}; it must be positive, or 0 for a constant meta_step")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"algo.optimizer is {self.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
+
+
+class State(NamedTuple):
+    """All mutable tensors of S learners; every leaf leads with [S]."""
+
+    inner: Any
+    """phi, and its optimiser: the inner algorithm's whole state"""
+    theta: Any
+    """the same without optimiser, as the task under way began"""
+    updates: Tensor
+    """[S] float32, inner updates done"""
+
+
+class Reptile:
+    """See the module. ``inner`` is the algorithm inside, made for one task."""
+
+    def __init__(self, config: Config, inner: Algorithm) -> None:
+        if not isinstance(inner.plan, Stream):
+            raise ConfigError(f"algo.inner is {config.inner!r}, which learns from fresh episodes; reptile wraps what learns from replay")
+        self.config, self.inner = config, inner
+        self.plan = replace(inner.plan, tasks=1, hold=config.inner_updates)
+        self.noise_dim = inner.noise_dim
+
+    def fields(self) -> tuple[Field, ...]:
+        return self.inner.fields()
+
+    def init(self, seeds: Sequence[int]) -> State:
+        inner = self.inner.init(seeds)
+        return State(inner, map_tree(torch.clone, weights_of(inner)), torch.zeros(len(seeds)))
+
+    def policy(self, state: State) -> dict[str, Tensor]:
+        """That of theta."""
+        return self.inner.policy(state.theta)
+
+    def unwrapped(self, state: State) -> tuple[Algorithm, Any]:
+        """The inner algorithm and theta: what fine-tuning begins from."""
+        return self.inner, state.theta
+
+    def act(
+        self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
+        """As the inner algorithm, to which all tasks are its only one."""
+        return self.inner.act(params, carry, seen._replace(tasks=np.zeros_like(seen.tasks)), noise)
+
+    def noise(self, state: State, generators: Sequence[torch.Generator]) -> Any:
+        return self.inner.noise(state.inner, generators)
+
+    def update(self, state: State, batch: Batch, noise: Any, reduce: Reduce = alone) -> dict[str, Tensor]:
+        """One inner update in place; batch (S, 1, B, ...). The last of a task also moves theta, and phi back to it. Metrics are [S]."""
+        k = self.config.inner_updates
+        metrics = self.inner.update(state.inner, batch._replace(chosen=()), noise, reduce)
+        state.updates.add_(1)
+        ends = torch.remainder(state.updates, k) == 0
+        # Of the meta-iteration that this update belongs to; each has k updates, counted from 1.
+        eps = annealed(torch.ceil(state.updates / k) - 1, self.config.meta_step, self.config.meta_iterations)
+        phi = weights_of(state.inner)
+        moved = interpolate(state.theta, phi, eps)
+        map_tree(lambda old, new: old.copy_(_where(ends, new, old)), state.theta, moved)
+        map_tree(lambda old, new: old.copy_(_where(ends, new, old)), phi, moved)
+        if self.config.optimizer == "reset":
+            map_tree(lambda old: old.copy_(_where(ends, torch.zeros_like(old), old)), optimizer_of(state.inner))
+        return {**metrics, "meta_step": eps}
+
+
+def _where(ends: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Of each seed: the new leaf where its task ends."""
+    return torch.where(ends.reshape(-1, *[1] * (old.dim() - 1)), new, old)
+
+
+def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> Reptile:
+    """For any number of tasks of one spec: the inner algorithm is made for one, and for the simulators of all."""
+    return Reptile(config, algos.find(config.inner).make(config.settings, spec, 1, simulators * tasks))
