@@ -13,7 +13,7 @@ from core.contracts import Adapting, Algorithm
 from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.types import Seen, TaskSpec, Weights
-from manyhands import build
+from manyhands import build, config_file
 from manyhands import config as configs
 from manyhands.adapt_arguments import AdaptArguments
 from manyhands.evaluate import PARALLEL, check_goals_seen, weights_of
@@ -37,7 +37,7 @@ FORGETFUL = "This policy neither remembers nor learns within a trial: all looks 
 def adapt_run(options: AdaptArguments) -> int:
     """Prints success and return after 0, 1, 2, 5, 10 episodes per task, and writes all episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.run)
-    config = configs.load(row.path / "config.json")
+    config = config_file.load(row.path / "config.json")
     schedule = Schedule.looked_at(options.episodes, options.look_episodes)
     protocol = _protocol(options, config) if options.protocol else None
     if protocol is None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from core.checkpoint import Checkpoints
 from core.errors import ConfigError
 from core.types import Weights
-from manyhands import build
+from manyhands import build, config_file
 from manyhands import config as configs
 from manyhands.arguments import EvalArguments
 from manyhands.judge import goals_of
@@ -33,7 +33,7 @@ EPISODES = 50
 def evaluate_run(options: EvalArguments) -> int:
     """Prints success and return per task, and writes the episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.name)
-    config = configs.load(row.path / "config.json")
+    config = config_file.load(row.path / "config.json")
     checked = _protocol(options, config) if options.protocol else None
     weights = weights_of(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {

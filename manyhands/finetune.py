@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.errors import ConfigError
+from manyhands import config_file
 from manyhands.arguments import ShowArguments
 
 if TYPE_CHECKING:
@@ -78,13 +79,12 @@ def finetune(options: FinetuneArguments) -> int:
     """Trains and judges, prints the table, writes the episodes. Returns the exit code; 130 where someone stopped it."""
     from rich.console import Console
 
-    from manyhands import config as configs
     from manyhands import session
     from manyhands.registry import Registry
 
     options.check()
     row = Registry(options.runs).get(options.run)
-    source = configs.load(row.path / "config.json")
+    source = config_file.load(row.path / "config.json")
     protocol = _protocol(options, source)
     plan = [(task, seed) for task in _tasks(options, protocol) for seed in options.seeds]
     wanted = [derived(source, row.id, task, seed, options, protocol) for task, seed in plan]
@@ -160,7 +160,6 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
 def _one(config: "RunConfig", spec: Any, task: str, options: FinetuneArguments, protocol: Any, found: list[Judged]) -> int:
     """One run through all its stages. Returns the exit code of the first stage that did not end well."""
     from core.checkpoint import Checkpoints
-    from manyhands import config as configs
     from manyhands import session
     from manyhands.evaluate import weights_of
 
@@ -169,7 +168,7 @@ def _one(config: "RunConfig", spec: Any, task: str, options: FinetuneArguments, 
         if steps == 0:
             weights = first_weights(config, spec, row.path)
         else:
-            configs.save(replace(config, total_steps=steps * len(config.tasks)), row.path / "config.json")
+            config_file.save(replace(config, total_steps=steps * len(config.tasks)), row.path / "config.json")
             code = session.resume(row.id, options.runs, None)
             if code:
                 return code

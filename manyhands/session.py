@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from core.errors import CheckpointError, ConfigError, ManyhandsError
-from manyhands import config as configs
+from manyhands import config_file
 from manyhands.arguments import runs_root
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
@@ -154,7 +154,7 @@ def enter(config: RunConfig, root: Path) -> Row:
     except OSError as error:
         raise ConfigError(f"the folder of the runs cannot be used: {error}. Name another by --runs or MANYHANDS_RUNS") from None
     row = registry.get(run_id)
-    configs.save(config, row.path / "config.json")
+    config_file.save(config, row.path / "config.json")
     if source is not None:
         warm_start.keep(source, row.path)
     return row
@@ -169,7 +169,7 @@ def begin(name: str, root: Path, learner: Mapping[str, Any]) -> int:
     registry = Registry(root)
     row = registry.claim(name, force=True)
     try:
-        config = configs.load(row.path / "config.json")
+        config = config_file.load(row.path / "config.json")
         prepare(root)
         from manyhands import build
 
@@ -185,7 +185,7 @@ def resume(name: str, root: Path, step: int | None, *, device: str = "", force: 
     console = Console()
     registry = Registry(root)
     row = registry.get(name)
-    config = configs.load(row.path / "config.json")
+    config = config_file.load(row.path / "config.json")
     config = replace(config, learner=replace(config.learner, device=device or config.learner.device))
     prepare(root)
     check_device(config)

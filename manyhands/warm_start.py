@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import CheckpointError, ConfigError
 from manyhands import config as configs
+from manyhands import config_file
 from manyhands.config import RunConfig
 from manyhands.registry import Registry
 
@@ -44,7 +45,7 @@ def find(config: RunConfig, root: Path) -> Source | None:
     if not config.init.run:
         return None
     row = Registry(root).get(config.init.run)
-    theirs = configs.load(row.path / "config.json")
+    theirs = config_file.load(row.path / "config.json")
     try:
         loaded = Checkpoints(row.path / "checkpoints").load(config.init.step)
     except CheckpointError as error:
@@ -81,7 +82,7 @@ def tensors_of(config: RunConfig, spec: "TaskSpec", folder: Path) -> "dict[str, 
     if not config.init.run:
         return None
     loaded = Checkpoints(folder / FOLDER).load()
-    theirs = configs.from_dict(loaded.meta["config"], f"the settings of {loaded.meta['run']}")
+    theirs = config_file.from_dict(loaded.meta["config"], f"the settings of {loaded.meta['run']}")
     return fitted(config, spec, Source(loaded.meta["run"], loaded.step, theirs, loaded.components["learner"]["tensors"]))
 
 

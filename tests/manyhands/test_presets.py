@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from manyhands import presets
-from manyhands.config import load, save
+from manyhands.config_file import load, save
 from protocols.metaworld import find
 
 PAPER = [f"{suite}-{algorithm}{setting}" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac") for setting in ("", "-2019")]

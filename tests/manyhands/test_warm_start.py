@@ -14,7 +14,8 @@ from algos.sac import Config, make
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from manyhands import build
-from manyhands.config import InitConfig, load, save
+from manyhands.config import InitConfig
+from manyhands.config_file import load, save
 from manyhands.session import resume, train_seeds
 from manyhands.warm_start import Source, fitted
 from tests.algos.made import ACT, OBS, SPEC, batch, seen

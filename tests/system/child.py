@@ -5,8 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from manyhands import build
-from manyhands import config as configs
+from manyhands import build, config_file
 from manyhands.registry import Registry
 from manyhands.session import _go, prepare
 
@@ -14,7 +13,7 @@ from manyhands.session import _go, prepare
 def main(run: str, root: str) -> int:
     registry = Registry(root)
     row = registry.claim(run, force=True)
-    config = configs.load(row.path / "config.json")
+    config = config_file.load(row.path / "config.json")
     prepare(Path(root))
     return _go(config, build.task_spec(config), registry, row, Console(), resume=False)
 

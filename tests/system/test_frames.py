@@ -3,8 +3,7 @@
 import numpy as np
 
 from core.rows import CLOSING, OPENING, STEP
-from manyhands import build
-from manyhands import config as configs
+from manyhands import build, config_file
 from replay.windows import rows_read
 from tests.system.counting import check_draws, check_rows, counter_config
 from tests.system.tiny import replayed, run_through, saved
@@ -33,6 +32,6 @@ def test_a_resumed_run_has_the_same_rows(tmp_path):
     config = counter_config(total_steps=300, **FRAMES)
     straight = run_through(config, tmp_path)
     broken = run_through(counter_config(total_steps=124, **FRAMES), tmp_path)
-    configs.save(config, broken / "config.json")
+    config_file.save(config, broken / "config.json")
     run_through(config, tmp_path, run=broken.name)
     assert replayed(straight).tobytes() == replayed(broken).tobytes()

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from core.metrics import read_metrics
-from manyhands import config as configs
+from manyhands import config_file
 from manyhands.registry import Registry
 from manyhands.session import train_seeds
 from tests.system.tiny import (
@@ -37,7 +37,7 @@ def many(tmp_path):
 
     def start(config, seeds="0,1", at_once=2, stack=0):
         path = tmp_path / "config.json"
-        configs.save(config, path)
+        config_file.save(config, path)
         script = str(ROOT / "tests/system/many.py")
         started.append(spawn(script, str(path), str(tmp_path / "runs"), seeds, str(at_once), str(stack)))
         return started[-1]
@@ -131,7 +131,7 @@ def test_a_signal_stops_and_saves_all_and_each_goes_on_alone(tmp_path, many, num
         assert f"seed {seed}: stopped and saved after {row.steps:,} env steps. next: manyhands resume {row.id} --runs" in out
     if stack:
         row = rows(tmp_path)[1]
-        configs.save(tiny(total_steps=row.steps + 40, seed=1), row.path / "config.json")
+        config_file.save(tiny(total_steps=row.steps + 40, seed=1), row.path / "config.json")
         done = manyhands("resume", row.id, "--runs", tmp_path / "runs")
         assert (done.returncode, done.stderr) == (0, ""), done
         assert [r["step"] for r in read_metrics(row.path / "metrics.jsonl")][-1] == row.steps + 40

@@ -9,7 +9,7 @@ import pytest
 
 from core.metrics import read_metrics
 from learner.step import compiler_available
-from manyhands import config as configs
+from manyhands import config_file
 from manyhands.loop import train
 from tests.system.tiny import (
     PATIENCE_S,
@@ -48,7 +48,7 @@ def check_metrics(folder):
 
 def continued(folder, config):
     """The run in ``folder`` from now on has these settings."""
-    configs.save(config, folder / "config.json")
+    config_file.save(config, folder / "config.json")
 
 
 @pytest.mark.parametrize("twin", ["eager", pytest.param("compile", marks=needs_compiler)])

@@ -20,8 +20,7 @@ from core.checkpoint import Checkpoints
 from core.metrics import read_metrics
 from core.rows import CLOSING
 from learner.settings import Config as LearnerConfig
-from manyhands import build
-from manyhands import config as configs
+from manyhands import build, config_file
 from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
 from manyhands.loop import train
 from manyhands.registry import Registry
@@ -57,7 +56,7 @@ def enter(config: RunConfig, root: Path) -> str:
     """A new run in the registry. Returns its id."""
     registry = Registry(root)
     run = registry.create(config.preset, config.seed)
-    configs.save(config, registry.get(run).path / "config.json")
+    config_file.save(config, registry.get(run).path / "config.json")
     return run
 
 
