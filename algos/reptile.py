@@ -118,9 +118,10 @@ class Reptile:
         k = self.config.inner_updates
         metrics = self.inner.update(state.inner, batch._replace(chosen=()), noise, reduce)
         state.updates.add_(1)
-        ends = torch.remainder(state.updates, k) == 0
-        # Of the meta-iteration that this update belongs to; each has k updates, counted from 1.
-        eps = annealed(torch.ceil(state.updates / k) - 1, self.config.meta_step, self.config.meta_iterations)
+        # Meta-iterations done before and after this update; half an update off, so that no compiler's way to divide rounds across.
+        before, after = torch.floor((state.updates - 0.5) / k), torch.floor((state.updates + 0.5) / k)
+        ends = after > before
+        eps = annealed(before, self.config.meta_step, self.config.meta_iterations)
         phi = weights_of(state.inner)
         moved = interpolate(state.theta, phi, eps)
         map_tree(lambda old, new: old.copy_(_where(ends, new, old)), state.theta, moved)

@@ -2,7 +2,7 @@
 
 Finn et al. 2017, section 5.1 (task, net, MAML), Nichol et al. 2018, section 4 (Reptile). y = a sin(x + p), a in [0.1, 5], p in [0, pi],
 x in [-5, 5]; a ReLU net of 2 x 40. MAML and its controls (first-order; joint training without an inner loop) take one step of size 0.01 on
-10 points, Reptile 5 steps of size 0.02 on 50 fresh points each, its eps falling from 1 to 0. All test on 10 points of 600 new waves.
+10 points, Reptile 5 steps of size 0.02 on 10 fresh points each, its eps falling from 1 to 0. All test on 10 points of 600 new waves.
 
     python bench/sine.py            writes bench/results/sine.json and sine.md
 """
@@ -23,7 +23,7 @@ from algos.lib.reptile import annealed, inner_loop, meta_step
 
 SHOTS, TEST_POINTS, TEST_TASKS = 10, 100, 600
 MAML_TASKS, MAML_ALPHA, OUTER_LR = 25, 0.01, 1e-3
-REPTILE_TASKS, REPTILE_K, REPTILE_LR, REPTILE_POINTS = 8, 5, 0.02, 50
+REPTILE_TASKS, REPTILE_K, REPTILE_LR = 8, 5, 0.02
 STEPS = (0, 1, 5, 8, 10, 32)
 ITERATIONS = {"maml": 12_000, "first-order maml": 12_000, "joint": 8_000, "reptile": 12_000}
 Points = tuple[Tensor, Tensor]
@@ -65,7 +65,7 @@ def train(method: str, seed: int, iterations: int) -> Params:
     if method == "reptile":
         for i in range(iterations):
             waves = Waves(REPTILE_TASKS, g)
-            batches = (waves.points(REPTILE_POINTS) for _ in range(REPTILE_K))
+            batches = (waves.points(SHOTS) for _ in range(REPTILE_K))
             phi = inner_loop(each(theta, REPTILE_TASKS), partial(step, lr=REPTILE_LR), batches)
             theta = meta_step(theta, phi, annealed(torch.tensor(float(i)), 1.0, iterations), tasks=True)
         return theta
