@@ -6,10 +6,21 @@ import pytest
 
 from manyhands import presets
 from manyhands.config_file import load, save
+from manyhands.presets._meta_world import parts
 from protocols.metaworld import find
 
 PAPER = [f"{suite}-{algorithm}{setting}" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac") for setting in ("", "-2019")]
 SMALL = [f"{suite}-{algorithm}-small" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac")]
+TABLE_1 = [
+    f"{benchmark}-{method}{setting}"
+    for methods, benchmarks in (
+        (("mtppo", "mttrpo", "te"), ("mt10", "mt50")),
+        (("maml", "rl2", "pearl"), ("ml1-reach", "ml1-push", "ml1-pick-place", "ml10", "ml45")),
+    )
+    for method in methods
+    for benchmark in benchmarks
+    for setting in ("", "-2019")
+]
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -22,7 +33,8 @@ def test_a_preset_is_possible_named_and_survives_its_file(name, tmp_path: Path):
 
 
 def test_all_of_them_are_there():
-    assert {*PAPER, *SMALL, "reach-sac", "ml10-mtsac-small", "ml10-reptile-small"} == set(presets.names())
+    others = {"reach-sac", "bandit-rl2", "ml10-mtsac-small", "ml10-reptile-small"}
+    assert {*PAPER, *SMALL, *TABLE_1, *others} == set(presets.names())
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -57,3 +69,35 @@ def test_small_presets_say_what_they_reduce(name):
     assert config.algo.multi_head == full.algo.multi_head
     assert config.total_steps < full.total_steps / 10
     assert "small network" in presets.summary(name)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE_1 if name.endswith("-2019")])
+def test_the_papers_tables_of_other_methods(name):
+    """Meta-World (Yu et al. 2019), appendix E.5 to E.10."""
+    config, (benchmark, method, _) = presets.find(name), parts(name)
+    algo, K, options = config.algo, len(config.tasks), config.simulator
+    assert (options.horizon, options.reward_version, options.success_rule) == (150, "v1", "v2")
+    assert (options.hide_goal, options.goals) == ((True, 50) if benchmark.startswith("ml") else (False, 1))
+    assert algo.gamma == 0.99
+    if method == "pearl":
+        assert (algo.policy_lr, algo.critic_lr, algo.kl_weight) == (3e-4, 3e-4, pytest.approx(0.1 * 16))
+        assert config.replay.updates_per_step == pytest.approx(4000 / 22_500)
+        return
+    of_a_task = algo.episodes * config.actors.simulators_of_task(K)
+    if method in ("mtppo", "mttrpo", "te"):
+        assert of_a_task == 10
+        assert algo.init_std == 2
+    else:
+        assert algo.episodes == 10
+        phases = 1 + algo.inner_steps if method == "maml" else 1
+        assert options.repeat == 10 * phases
+        meta_batch = {"maml": 20, "rl2": 40}[method]
+        assert K * config.actors.simulators_of_task(K) == max(meta_batch, K)
+    expected = {
+        "mtppo": {"entropy": 0.002},
+        "mttrpo": {"delta": 0.01},
+        "te": {"latent": 6, "window": 20, "embedding_max_std": 2.0, "activation": "tanh"},
+        "rl2": {"cell": "lstm", "lr": 1e-3, "init_std": 2.0},
+        "maml": {"inner_lr": 0.05, "outer": "ppo", "activation": "tanh", "inner_steps": 1},
+    }[method]
+    assert {field: getattr(algo, field) for field in expected} == expected
