@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from algos.ppo import Config as PpoConfig
 from core.errors import ConfigError
 from manyhands.backends import ComponentDied
 from replay.ingest import ring_file
@@ -129,6 +130,26 @@ def test_lockstep_is_inline_bit_for_bit(tmp_path):
         assert_equal(inline.components["driver"]["limiter"], ray.components["driver"]["limiter"])
         assert replayed(folders[0], step).tobytes() == replayed(folders[1], step).tobytes()
     assert [r["eval/version"] for r in evaluations(folders[0])] == [r["eval/version"] for r in evaluations(folders[1])]
+
+
+def rounds(**changes):
+    """On-policy; a round is 2 tasks x 2 simulators x 2 episodes x 10 steps."""
+    algo = PpoConfig(hidden=(16,), episodes=2, epochs=2, minibatches=2)
+    common = {"tasks": ("dummy:point",) * 2, "simulator": {"horizon": 10}, "actors": {"actors": 2}, "total_steps": 480}
+    return tiny(algorithm="ppo", algo=algo, **{**common, **changes})
+
+
+@pytest.mark.usefixtures("cluster")
+def test_rounds_are_inline_bit_for_bit_and_a_lost_actor_plays_its_part_again(tmp_path):
+    """Without lockstep: whoever delivers first, a round is the same. A restarted actor explores with numbers of its own."""
+    inline, ray = (saved(run_through(rounds(backend=backend), tmp_path)) for backend in ("inline", "ray"))
+    assert inline.components["learner"]["updates"] == 6
+    for name in ("learner", "published"):
+        assert_equal(inline.components[name], ray.components[name], name)
+    slow = rounds(backend="ray", simulator={"horizon": 10, "slow_ms": 5.0})
+    parts = saved(run_through(slow, tmp_path, (80, lambda run: kill(run, "actor-1"))))
+    assert parts.components["fleet"]["counters"]["restarts"] == 1
+    assert parts.components["learner"]["updates"] == parts.components["learner"]["version"] == 6
 
 
 def test_a_killed_cluster_then_a_polite_stop(tmp_path):
