@@ -1,4 +1,4 @@
-"""MAML on 2-D point navigation, 20 steps: after ten episodes and one gradient step the point heads for a goal it cannot see; two minutes."""
+"""MAML on 2-D point navigation, 20 steps: after ten episodes and one gradient step the point heads for an unseen goal; half a minute."""
 
 from actors.worker import Config as ActorConfig
 from algos.maml import Config as MamlConfig
