@@ -71,6 +71,16 @@ def test_seeds_know_nothing_of_each_other():
     assert together.updates == [2, 3]
 
 
+def test_a_seed_that_has_ended_is_not_read_any_more():
+    """Where several seeds share a learner, updates are still asked for in its name."""
+    made, _ = learner(3, 4)
+    made.retire(0)
+    first, second = made.update([1, 1])
+    assert (made.sources[0].asked, made.sources[1].asked) == ([], [0])
+    assert not first
+    assert second
+
+
 @pytest.mark.parametrize("counts", [2, [1, 1], -1])
 def test_one_update_per_round(counts):
     with pytest.raises(ConfigError, match="one of each round"):
