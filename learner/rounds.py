@@ -79,7 +79,7 @@ class RoundLearner(SeedStates):
         """Nothing is compiled."""
 
     def retire(self, seed: int) -> None:
-        """This seed has ended: there will be no more rounds of it to read, though updates are still asked for, so that seeds keep in step."""
+        """This seed has ended: it has no more rounds to read, though updates are still asked for, so that seeds keep in step."""
         self._retired.add(seed)
 
     def update(self, count: int | Sequence[int]) -> dict[str, float] | list[dict[str, float]]:

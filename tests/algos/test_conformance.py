@@ -11,6 +11,7 @@ from core.tree import map_tree, named_leaves
 from tests.algos.made import CASES, HORIZON, SPEC, batch, made, on_policy, params, seen
 
 COMPILED = [case for case in CASES if not on_policy(case[0])]
+ON_POLICY = [name for name in algos.names() if on_policy(name)]
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)
@@ -52,6 +53,31 @@ def test_same_inputs_same_bits(name, tasks):
             algorithm.update(state, batch(algorithm, tasks, i), algorithm.noise(state, [generator]))
     for (path, a), (_, b) in zip(named_leaves(states[0]), named_leaves(states[1]), strict=True):
         assert torch.equal(a, b), path
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_a_policy_that_runs_away_stays_a_number(name):
+    """Standard deviations are so small that a step makes some actions, or the zeros behind an end, e^1000 times as likely."""
+    steps = {} if name == "trpo" else {"epochs": 4, "lr": 0.05}
+    algorithm = made(name, 2, init_std=0.01, **steps)
+    state = algorithm.init([0])
+    for _ in range(3):
+        metrics = algorithm.update(state, batch(algorithm, 2), algorithm.noise(state, [torch.Generator().manual_seed(1)]))
+        assert all(torch.isfinite(value).all() for value in metrics.values()), metrics
+    assert all(torch.isfinite(leaf).all() for _, leaf in named_leaves(state))
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_standard_deviations_stay_in_their_bounds(name):
+    """Beyond a bound there is no gradient that would bring one back."""
+    steps = {"delta": 1.0} if name == "trpo" else {"lr": 0.1}
+    algorithm = made(name, 2, init_std=1.0, min_std=0.999, max_std=1.001, entropy=0.1, **steps)
+    state = algorithm.init([0])
+    algorithm.update(state, batch(algorithm, 2), algorithm.noise(state, [torch.Generator().manual_seed(1)]))
+    stds = [leaf.exp() for path, leaf in named_leaves(state) if path in ("policy.log_std", "params.log_std")]
+    assert stds
+    assert all(std.min() >= 0.999 - 1e-6 and std.max() <= 1.001 + 1e-6 for std in stds)
+    assert any((std != 1).any() for std in stds)
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)

@@ -60,7 +60,7 @@ def whole_update(algorithm, state, batch):
 # ---- the class's own gradients -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [SMALL, TRPO, LINEAR, replace(SMALL, entropy_coef=0.1)], ids=["ppo", "trpo", "two steps", "entropy"])
+@pytest.mark.parametrize("config", [SMALL, TRPO, LINEAR, replace(SMALL, entropy=0.1)], ids=["ppo", "trpo", "two steps", "entropy"])
 def test_the_outer_gradient_is_that_of_the_outer_objective(config):
     algorithm, params, phases, old = of_one_seed(config)
 

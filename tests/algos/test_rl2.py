@@ -147,10 +147,10 @@ def test_returns_go_on_over_the_ends_of_episodes(memory):
     """With lambda = 1 an advantage is the return of all the rest of the trial, summed here step by step, less the
     prediction of a ridge regression in each task."""
     gamma, batch = 0.9, a_round()
-    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantages=False, memory_baseline=memory)
+    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantage=False, memory_baseline=memory)
     params = of_one(algorithm.init([0])).params
     trials, metrics = algorithm.trials(batch, params)
-    known = algorithm.known(params, trials.x.transpose(0, 1)).transpose(0, 1)
+    known = algorithm.known(params, trials.x).transpose(0, 1)
     parts = [features(trials.x.transpose(0, 1)).transpose(0, 1)] + ([algorithm.hidden(params, trials.x)[0]] if memory else [])
     assert torch.equal(known, torch.cat(parts, -1))
     returns = torch.zeros_like(trials.reward)
@@ -165,7 +165,7 @@ def test_returns_go_on_over_the_ends_of_episodes(memory):
         best = torch.linalg.inv(inputs.T @ inputs + 1e-5 * torch.eye(inputs.shape[1])) @ inputs.T @ gain.flatten().double()
         torch.testing.assert_close(advantage.flatten().double(), gain.flatten() - inputs @ best, rtol=0, atol=1e-4)
     assert float(metrics["trial_return"]) == pytest.approx(float(batch.reward.sum()) / (TASKS * N), rel=1e-5)
-    assert float(metrics["baseline_explains"]) > 0.1
+    assert float(metrics["explained_variance"]) > 0.1
 
 
 def test_advantages_of_each_task_are_on_one_scale():
@@ -231,7 +231,7 @@ def test_a_stale_memory_is_brought_up_to_date_by_a_burn_in_over_the_past():
     for i, piece in enumerate(algorithm.pieces(len(trials.x))):
         _, sums = algorithm.gradient(params, trials, rows, piece, carries[i], torch.tensor(1.0))
         assert sums["kl"] == pytest.approx(0, abs=1e-5)
-        assert sums["clipped"] == 0
+        assert sums["clip_fraction"] == 0
 
 
 @cells
@@ -330,7 +330,7 @@ def test_it_learns_to_learn():
         ({"chunk": -1}, "algo.chunk is -1"),
         ({"gamma": 1.5}, "algo.gamma is 1.5"),
         ({"epochs": 0}, "algo.epochs is 0; it must be positive"),
-        ({"encoder": (4, 0)}, "each layer"),
+        ({"encoder": (4, 0)}, "every layer"),
     ],
 )
 def test_impossible_settings_are_refused(settings, says):
