@@ -29,7 +29,7 @@ from algos.lib.mlp import Activation, init_mlp, mlp, numpy_mlp
 from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
-from algos.lib.surrogate import clipped, likelihood_ratio
+from algos.lib.surrogate import clipped, likelihood_ratio, taken_only
 from algos.lib.trust_region import Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.tree import index_tree, stack_trees
@@ -177,7 +177,7 @@ class MAML:
     def episodes(self, lanes: Params, batch: Round) -> tuple[Episodes, Tensor]:
         """What one phase (K, N, E, T, ...) that ``lanes`` acted says; and the variance of returns that the baselines explain."""
         config = self.config
-        obs, action, reward, valid = (x.flatten(0, 1) for x in batch[:4])  # (M, E, T, ...)
+        obs, action, reward, valid = (x.flatten(0, 1) for x in taken_only(batch)[:4])  # (M, E, T, ...)
         known, normalize = features(obs), config.normalize_advantage
         advantage, explained = advantages(known, reward, valid, config.gamma, config.gae_lambda, normalize=normalize)
         obs, action, valid = obs.flatten(1, 2), action.flatten(1, 2), valid.flatten(1)
@@ -287,7 +287,7 @@ class MAML:
             entropy = self.entropy(self.after(params, phases), phases[-1])
         metrics |= {"policy_loss": -gain, "kl": kl, "entropy": entropy, "explained_variance": explained}
         for name, phase in (("return_before", 0), ("return_after", -1)):
-            metrics[name] = (batch.reward * batch.valid)[phase].sum(-1).mean()
+            metrics[name] = taken_only(batch).reward[phase].sum(-1).mean()
         return State(params, to_lanes(params, self.lanes), moments, steps, state.updates + 1), metrics
 
     def update(self, state: State, batch: Round, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:

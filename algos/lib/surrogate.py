@@ -13,6 +13,7 @@ from torch.func import grad
 from algos.lib.adam import AdamState, adam, clip_norm
 from algos.lib.advantages import group_mean
 from algos.lib.policies import Distribution, Head
+from core.tree import map_tree
 from core.types import Round
 
 LARGEST_LOG_RATIO = 20.0
@@ -53,13 +54,13 @@ class Samples(NamedTuple):
 
 def task_major(data: Round) -> Round:
     """The only phase of a round of one seed, (1, K, N, E, T, ...) -> (K, G, T, ...); zeros behind the ends, whatever lay there."""
-    valid = data.valid[0].flatten(1, 2)
+    return taken_only(map_tree(lambda x: x[0].flatten(1, 2), data))
 
-    def flat(x: Tensor) -> Tensor:
-        x = x[0].flatten(1, 2)
-        return torch.where(valid.reshape(*valid.shape, *[1] * (x.dim() - valid.dim())) > 0, x, 0.0)
 
-    return Round(flat(data.obs), flat(data.action), flat(data.reward), valid, {name: flat(x) for name, x in data.extra.items()})
+def taken_only(data: Round) -> Round:
+    """With zeros behind the ends, whatever lay there."""
+    taken = data.valid > 0
+    return map_tree(lambda x: torch.where(taken.reshape(*taken.shape, *[1] * (x.dim() - taken.dim())), x, 0.0), data)
 
 
 def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[Minibatch]:

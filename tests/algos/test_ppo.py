@@ -12,7 +12,7 @@ from algos.lib.returns import discounted
 from algos.lib.surrogate import clipped, likelihood_ratio, minibatches, task_major
 from algos.ppo import PPO, Config, make
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, named_leaves
+from core.tree import index_tree, named_leaves
 from core.types import Field, Round, TaskSpec
 from tests.algos.made import ACT, SPEC, a_round, params, seen, whole_round
 
@@ -132,29 +132,6 @@ def test_actors_compute_the_learners_policy(tasks, heads, spec):
         np.testing.assert_allclose(drawn, out + at.log_std.exp().reshape(1, ACT).numpy() * noise, atol=1e-5)
 
 
-@pytest.mark.parametrize("filling", [float("nan"), 1e6])
-def test_what_lies_behind_the_end_has_no_influence(filling):
-    algorithm = ppo()
-    clean = rounds(algorithm)
-    behind = clean.valid == 0
-    dirty = clean._replace(
-        obs=torch.where(behind[..., None], filling, clean.obs),
-        action=torch.where(behind[..., None], filling, clean.action),
-        reward=torch.where(behind, filling, clean.reward),
-    )
-    a, b = (updated(algorithm, algorithm.init([0]), [one], torch.Generator().manual_seed(0)) for one in (clean, dirty))
-    assert_same(a, b)
-
-
-def test_coming_back_in_the_midst_changes_no_bit():
-    algorithm, generator = ppo(), torch.Generator().manual_seed(3)
-    batches = [rounds(algorithm, 2, i) for i in range(4)]
-    state = updated(algorithm, algorithm.init([0, 1]), batches[:2], generator)
-    copy, later = map_tree(torch.clone, state), torch.Generator()
-    later.set_state(generator.get_state())
-    assert_same(updated(algorithm, state, batches[2:], generator), updated(algorithm, copy, batches[2:], later))
-
-
 def test_the_noise_says_how_steps_are_shuffled():
     algorithm, batch = ppo(), rounds(ppo())
     states = [algorithm.init([0]) for _ in range(3)]
@@ -162,16 +139,6 @@ def test_the_noise_says_how_steps_are_shuffled():
         algorithm.update(state, batch, torch.tensor([seed]))
     assert torch.equal(states[0].policy["w0"], states[1].policy["w0"])
     assert not torch.equal(states[0].policy["w0"], states[2].policy["w0"])
-
-
-def test_seeds_do_not_know_each_other():
-    algorithm, batch = ppo(), rounds(ppo(), 2)
-    both, seeds = algorithm.init([4, 5]), torch.tensor([7, 8])
-    algorithm.update(both, batch, seeds)
-    for s in range(2):
-        alone = algorithm.init([4 + s])
-        algorithm.update(alone, index_tree(batch, slice(s, s + 1)), seeds[s : s + 1])
-        assert_same(index_tree(both, s), index_tree(alone, 0))
 
 
 def test_a_round_is_left_when_the_policy_has_moved_enough():

@@ -271,32 +271,6 @@ def test_metrics_count_each_step_once():
         assert float(metrics["kl"]) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("chunk", "burn_in"), [(0, 0), (5, 3)])
-def test_a_copy_of_the_state_goes_on_bit_by_bit(chunk, burn_in):
-    algorithm, rounds = rl2(chunk=chunk, burn_in=burn_in), [a_round(i) for i in range(4)]
-    whole, part = updated(algorithm, rounds), updated(algorithm, rounds[:2])
-    twin = updated(algorithm, rounds[2:], map_tree(torch.clone, part), noise=2)
-    for (path, a), (_, b) in zip(named_leaves(whole), named_leaves(twin), strict=True):
-        assert torch.equal(a, b), path
-
-
-def test_stacked_seeds_are_what_each_is_alone():
-    algorithm, (one, two) = rl2(), (a_round(0), a_round(1))
-    both = algorithm.init([7, 8])
-    metrics = algorithm.update(both, map_tree(lambda *leaves: torch.stack(leaves), one, two), torch.tensor([0, 5]))
-    alone = updated(algorithm, [two], algorithm.init([8]), noise=5)
-    assert all(value.shape == (2,) for value in metrics.values())
-    for (path, a), (_, b) in zip(named_leaves(index_tree(both, 1)), named_leaves(of_one(alone)), strict=True):
-        assert torch.equal(a, b), path
-
-
-def test_noise_is_a_seed_for_each_learner():
-    algorithm = rl2()
-    drawn = algorithm.noise(algorithm.init([0, 1]), [torch.Generator().manual_seed(s) for s in (0, 1)])
-    assert (drawn.shape, drawn.dtype) == ((2,), torch.int64)
-    assert drawn[0] != drawn[1]
-
-
 def test_it_learns_to_learn():
     """Two arms, of which one pays always and the other never. Who remembers gets 5.5 of 6 pulls, who does not gets 3."""
     spec = TaskSpec("arms", (Field("obs", (1,)),), 2, 1, discrete=True)

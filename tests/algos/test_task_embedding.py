@@ -13,7 +13,7 @@ from algos.lib.adam import adam, init_adam
 from algos.lib.surrogate import task_major
 from algos.task_embedding import Config, Episodes, State, TaskEmbedding, make, own
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, named_leaves
+from core.tree import index_tree, named_leaves
 from core.types import Field, Round, TaskSpec
 from tests.algos.made import ACT, OBS, SPEC, a_round, params, seen, whole_round
 
@@ -236,30 +236,6 @@ def test_the_inference_network_comes_to_expect_the_latents_that_acted():
     state, batch, generator = algorithm.init([0]), rounds(algorithm), torch.Generator().manual_seed(0)
     first, second = (algorithm.update(state, batch, algorithm.noise(state, [generator]))["cross_entropy"] for _ in range(2))
     assert second < first - 0.2
-
-
-@pytest.mark.parametrize("filling", [float("nan"), 1e6])
-def test_what_lies_behind_the_end_has_no_influence(filling):
-    algorithm = embedding()
-    clean = rounds(algorithm)
-    behind = clean.valid == 0
-    dirty = clean._replace(
-        obs=torch.where(behind[..., None], filling, clean.obs),
-        action=torch.where(behind[..., None], filling, clean.action),
-        reward=torch.where(behind, filling, clean.reward),
-        extra={"latent": torch.where(behind[..., None], filling, clean.extra["latent"])},
-    )
-    a, b = (updated(algorithm, algorithm.init([0]), [one], torch.Generator().manual_seed(0)) for one in (clean, dirty))
-    assert_same(a, b)
-
-
-def test_coming_back_in_the_midst_changes_no_bit():
-    algorithm, generator = embedding(2), torch.Generator().manual_seed(3)
-    batches = [rounds(algorithm, 2, i) for i in range(4)]
-    state = updated(algorithm, algorithm.init([0, 1]), batches[:2], generator)
-    copy, later = map_tree(torch.clone, state), torch.Generator()
-    later.set_state(generator.get_state())
-    assert_same(updated(algorithm, state, batches[2:], generator), updated(algorithm, copy, batches[2:], later))
 
 
 def test_standard_deviations_of_latents_stay_in_their_bounds():

@@ -139,9 +139,9 @@ def test_the_loop_collects_rounds_and_updates_in_turn(drifting, tmp_path):
     assert not torch.allclose(acted[:, 0], acted[:, 1]), "and another in the next"
 
 
-@pytest.mark.parametrize("at", [40, 60, 120])
+@pytest.mark.parametrize("at", [60, 120])
 def test_resume_is_bit_equal(drifting, tmp_path, at):
-    """Also between the parts of a round: at 60 steps only one of two actors has delivered."""
+    """In the midst of a round: at 60 steps only one of two actors has delivered, at 120 the first of two phases is over."""
     whole = run_through(tiny(**CONFIG), tmp_path / "whole")
     with opened(tiny(**CONFIG), tmp_path / "parts") as run:
         done = run.done
