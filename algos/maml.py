@@ -21,18 +21,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from algos.lib import settings
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.adaptation import Params, adapted, choose_lanes, has_lanes, numpy_lanes, to_lanes
-from algos.lib.advantages import advantages, mean_return, valid_mean
+from algos.lib.advantages import advantages, group_mean, valid_mean
 from algos.lib.mlp import Activation, init_mlp, mlp, numpy_mlp
 from algos.lib.policies import Distribution, head
+from algos.lib.returns import features
+from algos.lib.seeds import in_turn, shuffle_seeds
+from algos.lib.surrogate import clipped, likelihood_ratio, taken_only
 from algos.lib.trust_region import Region, trust_region_step
 from core.contracts import Reduce, alone
-from core.errors import ConfigError
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import index_tree, stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
-
-ACTIVATIONS, OUTER = ("tanh", "relu"), ("ppo", "trpo")
 
 
 @dataclass(frozen=True)
@@ -75,32 +76,27 @@ class Config:
     """trpo: factor on the step after each refusal"""
     backtracks: int = 15
     """trpo: steps tried before the update is given up, the full one included"""
-    entropy_coef: float = 0.0
-    """weight of the adapted policies' entropy, nats, in the objective"""
+    entropy: float = 0.0
+    """nats of the adapted policies' entropy are worth this much, in units of normalised advantage"""
     init_std: float = 1.0
     """standard deviation of the actions at the start"""
-    min_std: float = 1e-6
-    """below which none is used"""
+    min_std: float = 1e-3
+    """below which it does not go"""
+    max_std: float = 10.0
+    """above which it does not go"""
     normalize_advantage: bool = True
     """mean 0 and standard deviation 1 for each simulator and phase; without it ``inner_lr`` has the unit of a reward"""
 
     def __post_init__(self) -> None:
-        counts = ("episodes", "inner_steps", "epochs", "cg_iterations", "backtracks")
-        ranges = (
-            ((*counts, "inner_lr", "lr", "delta", "clip", "init_std", "min_std"), "positive", lambda x: x > 0),
-            (("damping", "entropy_coef", "max_grad_norm"), "0 or positive", lambda x: x >= 0),
-            (("gamma", "gae_lambda"), "in [0, 1]", lambda x: 0 <= x <= 1),
-            (("backtrack",), "between 0 and 1", lambda x: 0 < x < 1),
-        )
-        for names, allowed, fits in ranges:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be {allowed}")
-        for name, allowed in (("activation", ACTIVATIONS), ("outer", OUTER)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
-        if min(self.hidden, default=1) < 1:
-            raise ConfigError(f"algo.hidden is {self.hidden}; every layer needs at least one unit")
+        settings.layers(self, "hidden")
+        settings.one_of(self, "activation", ("relu", "tanh"))
+        settings.one_of(self, "outer", ("ppo", "trpo"))
+        settings.positive(self, "episodes", "inner_lr", "inner_steps", "lr", "epochs", "clip", "delta", "cg_iterations", "backtracks")
+        settings.positive(self, "min_std")
+        settings.not_negative(self, "damping", "entropy", "max_grad_norm")
+        settings.share(self, "gamma", "gae_lambda")
+        settings.shrinking(self, "backtrack")
+        settings.between(self, "min_std", "init_std", "max_std")
 
 
 class State(NamedTuple):
@@ -139,7 +135,7 @@ class MAML:
         self.config, self.lanes = config, lanes
         self.obs_dim, self.action_dim = spec.obs_dim, spec.action_dim
         self.noise_dim = spec.action_dim
-        self.head = head(spec, config.init_std, config.min_std)
+        self.head = head(spec, config.init_std, config.min_std, config.max_std)
         self.region = Region(config.delta, config.cg_iterations, config.damping, config.backtrack, config.backtracks)
         self.plan = Rounds(config.episodes, 1 + config.inner_steps, one_goal=True)
 
@@ -181,8 +177,9 @@ class MAML:
     def episodes(self, lanes: Params, batch: Round) -> tuple[Episodes, Tensor]:
         """What one phase (K, N, E, T, ...) that ``lanes`` acted says; and the variance of returns that the baselines explain."""
         config = self.config
-        obs, action, reward, valid = (x.flatten(0, 1) for x in batch[:4])  # (M, E, T, ...)
-        advantage, explained = advantages(obs, reward, valid, config.gamma, config.gae_lambda, normalize=config.normalize_advantage)
+        obs, action, reward, valid = (x.flatten(0, 1) for x in taken_only(batch)[:4])  # (M, E, T, ...)
+        known, normalize = features(obs), config.normalize_advantage
+        advantage, explained = advantages(known, reward, valid, config.gamma, config.gae_lambda, normalize=normalize)
         obs, action, valid = obs.flatten(1, 2), action.flatten(1, 2), valid.flatten(1)
         with torch.no_grad():
             log_prob = self.head.log_prob(self.distribution(lanes, obs), action)
@@ -190,7 +187,7 @@ class MAML:
 
     def ratio(self, at: Distribution, data: Episodes) -> Tensor:
         """(M, B) how much likelier the actions became since they were chosen."""
-        return torch.exp(self.head.log_prob(at, data.action) - data.log_prob)
+        return likelihood_ratio(self.head.log_prob(at, data.action) - data.log_prob)
 
     def inner_loss(self, lanes: Params, data: Episodes) -> Tensor:
         """The sum over lanes of equation 4, as a ratio: 0-d."""
@@ -203,15 +200,14 @@ class MAML:
 
     def inner(self, state: State, batch: Round, phase: int) -> dict[str, Tensor]:
         """What actors get for phase ``phase`` + 1; batch (S, P, K, N, E, T, ...). ``moved`` is the mean length of a lane's step."""
-        results = []
-        for s in range(state.updates.shape[0]):
-            lanes = index_tree(state.acting, s)
-            data, explained = self.episodes(lanes, phase_of(index_tree(batch, s), phase))
+
+        def one(lanes: Params, own: Round) -> tuple[Params, dict[str, Tensor]]:
+            data, explained = self.episodes(lanes, phase_of(own, phase))
             new = self.adaptation(lanes, [data])
             squares = [(new[k] - lanes[k]).flatten(1).square().sum(1) for k in new]
-            write_tree(state.acting, s, new)
-            results.append({"moved": torch.stack(squares).sum(0).sqrt().mean(), "inner_explained_variance": explained})
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+            return new, {"moved": torch.stack(squares).sum(0).sqrt().mean(), "inner_explained_variance": explained}
+
+        return in_turn(one, state.acting, batch)
 
     def adapt(self, params: Mapping[str, NDArray], batch: Round) -> dict[str, NDArray]:
         """One step of each simulator by itself, on the episodes (1, N, 1, E, T, ...) that ``params`` acted: (N, ...)."""
@@ -244,27 +240,25 @@ class MAML:
 
     def entropy(self, at: Distribution, data: Episodes) -> Tensor:
         """0-d, nats."""
-        return valid_mean(self.head.entropy(at), data.valid).mean()
+        return group_mean(self.head.entropy(at), data.valid)
 
     def both(self, params: Params, phases: Sequence[Episodes], old: Distribution) -> tuple[Tensor, Tensor]:
         """What "trpo" raises, and the mean KL(old || new) of the adapted policies, nats. Both 0-d, every lane with the same weight."""
         now, last = self.after(params, phases), phases[-1]
-        gain = valid_mean(self.ratio(now, last) * last.advantage, last.valid).mean()
-        gain = gain + self.config.entropy_coef * self.entropy(now, last)
-        return gain, valid_mean(self.head.kl(old, now), last.valid).mean()
+        gain = group_mean(self.ratio(now, last) * last.advantage, last.valid) + self.config.entropy * self.entropy(now, last)
+        return gain, group_mean(self.head.kl(old, now), last.valid)
 
     def clipped_loss(self, params: Params, phases: Sequence[Episodes]) -> Tensor:
         """What "ppo" lowers (Schulman et al. 2017, equation 7), 0-d, every lane with the same weight."""
-        now, last, clip = self.after(params, phases), phases[-1], self.config.clip
-        ratio = self.ratio(now, last)
-        gain = torch.minimum(ratio * last.advantage, ratio.clamp(1 - clip, 1 + clip) * last.advantage)
-        return -valid_mean(gain, last.valid).mean() - self.config.entropy_coef * self.entropy(now, last)
+        now, last = self.after(params, phases), phases[-1]
+        gain = group_mean(clipped(self.ratio(now, last), last.advantage, self.config.clip), last.valid)
+        return -gain - self.config.entropy * self.entropy(now, last)
 
     # ---- the update ---------------------------------------------------------------------------------------------------
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Tensor:
         """[S] int64; not used: an update reads all of its round at once."""
-        return torch.stack([torch.randint(2**62, (), generator=g, device=g.device) for g in generators])
+        return shuffle_seeds(generators)
 
     def by_ppo(self, state: State, phases: Sequence[Episodes]) -> tuple[Params, AdamState, Tensor]:
         """Parameters, moments and number of steps after Adam's ``epochs`` steps."""
@@ -275,6 +269,7 @@ class MAML:
                 slopes = torch.autograd.grad(self.clipped_loss(leaves, phases), list(leaves.values()))
             grads, count = clip_norm(dict(zip(leaves, slopes, strict=True)), config.max_grad_norm), count + 1
             params, moments = adam(params, grads, moments, count, lr=config.lr)
+            params = self.head.bounded(params)
         return params, moments, count
 
     def update_one(self, state: State, batch: Round) -> tuple[State, dict[str, Tensor]]:
@@ -285,14 +280,14 @@ class MAML:
             params, moments, steps = self.by_ppo(state, phases)
         else:
             taken = trust_region_step(both, state.params, self.region)
-            params, moments, steps = taken.params, state.adam, state.steps
+            params, moments, steps = self.head.bounded(taken.params), state.adam, state.steps
             metrics["accepted"] = torch.full_like(explained, taken.share)
         with torch.no_grad():
             gain, kl = both(params)
             entropy = self.entropy(self.after(params, phases), phases[-1])
         metrics |= {"policy_loss": -gain, "kl": kl, "entropy": entropy, "explained_variance": explained}
-        metrics["return_before"] = mean_return(batch.reward[0], batch.valid[0])
-        metrics["return_after"] = mean_return(batch.reward[-1], batch.valid[-1])
+        for name, phase in (("return_before", 0), ("return_after", -1)):
+            metrics[name] = taken_only(batch).reward[phase].sum(-1).mean()
         return State(params, to_lanes(params, self.lanes), moments, steps, state.updates + 1), metrics
 
     def update(self, state: State, batch: Round, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
@@ -301,12 +296,7 @@ class MAML:
         ``return_before`` and ``return_after`` are of the round's first and last phase, not discounted; ``kl`` is that of the adapted
         policies; ``accepted`` ("trpo") is the share of the full step that was taken, 0 where none was.
         """
-        results = []
-        for s in range(state.updates.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s))
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+        return in_turn(self.update_one, state, batch)
 
 
 def phase_of(batch: Round, phase: int) -> Round:

@@ -11,7 +11,7 @@ Shapes: S seeds, K tasks, G episodes of each, T steps of each at most, M = G T, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,28 +20,18 @@ from torch import Tensor
 
 from algos.lib import settings
 from algos.lib.adam import AdamState, init_adam
+from algos.lib.advantages import advantages, group_mean
 from algos.lib.mlp import Activation, init_mlp, numpy_mlp, task_mlp
 from algos.lib.policies import Distribution, head
-from algos.lib.returns import discounted, features, gae, linear_baseline, normalized
-from algos.lib.surrogate import (
-    Descent,
-    Minibatch,
-    Samples,
-    clipped,
-    descend,
-    everything,
-    explained_variance,
-    report,
-    shuffle_seeds,
-    task_major,
-)
+from algos.lib.returns import features
+from algos.lib.seeds import in_turn, shuffle_seeds
+from algos.lib.surrogate import Descent, Minibatch, Samples, clipped, descend, likelihood_ratio, report, task_major
 from core.contracts import Reduce, alone
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
 """of the policy's last layer at the start: all observations then have nearly the same actions (Andrychowicz et al. 2021, section 3.2)"""
-NORMALIZE = ("task", "off")
 
 
 @dataclass(frozen=True)
@@ -49,7 +39,7 @@ class Config:
     """Hyper-parameters of PPO."""
 
     hidden: tuple[int, ...] = (128, 128)
-    """units of each hidden layer of the policy"""
+    """units of each hidden layer of the policy; none: a linear policy"""
     activation: Activation = "tanh"
     """of the hidden layers"""
     episodes: int = 10
@@ -74,8 +64,8 @@ class Config:
     """below which it does not go"""
     max_std: float = 10.0
     """above which it does not go"""
-    normalize_advantage: Literal["task", "off"] = "task"
-    """task: mean 0 and standard deviation 1 over each task's steps of a round; off: as they are"""
+    normalize_advantage: bool = True
+    """mean 0 and standard deviation 1 over each task's steps of a round, so that no task owns the gradient"""
     max_grad_norm: float = 0.5
     """gradients are scaled down to this norm; 0: never"""
     target_kl: float = 0.0
@@ -90,7 +80,6 @@ class Config:
         settings.share(self, "gamma", "gae_lambda")
         settings.not_negative(self, "entropy", "max_grad_norm", "target_kl")
         settings.between(self, "min_std", "init_std", "max_std")
-        settings.one_of(self, "normalize_advantage", NORMALIZE)
 
 
 class State(NamedTuple):
@@ -150,7 +139,7 @@ class PPO:
         """- (equation 7 + entropy bonus), the mean over a minibatch."""
         at = self.actions(policy, part.of(samples.inputs))
         log_ratio = self.head.log_prob(at, part.of(samples.action)) - part.of(samples.log_prob)
-        gain = clipped(log_ratio, part.of(samples.advantage), self.config.clip)
+        gain = clipped(likelihood_ratio(log_ratio), part.of(samples.advantage), self.config.clip)
         return -part.mean(gain + self.config.entropy * self.head.entropy(at))
 
     # ---- the update ---------------------------------------------------------------------------------------------------
@@ -160,23 +149,19 @@ class PPO:
 
     def samples(self, policy: dict[str, Tensor], data: Round) -> tuple[Samples, Tensor]:
         """Of a round (K, G, T, ...), and the variance of returns that the baseline explains ()."""
-        config = self.config
-        returns, valid = discounted(data.reward, config.gamma), data.valid.flatten(1)
-        baseline = linear_baseline(features(data.obs).flatten(1, 2), returns.flatten(1), valid)
-        advantage = gae(data.reward, baseline.view_as(data.valid), data.valid, config.gamma, config.gae_lambda).flatten(1)
-        if config.normalize_advantage == "task":
-            advantage = normalized(advantage, valid, (1,))
+        gamma, lam, normalize = self.config.gamma, self.config.gae_lambda, self.config.normalize_advantage
+        advantage, explained = advantages(features(data.obs), data.reward, data.valid, gamma, lam, normalize=normalize)
         obs, action = data.obs.flatten(1, 2), data.action.flatten(1, 2)
         log_prob = self.head.log_prob(self.actions(policy, obs), action)
-        return Samples(obs, action, advantage, log_prob, valid), explained_variance(baseline, returns.flatten(1), valid)
+        return Samples(obs, action, advantage.flatten(1), log_prob, data.valid.flatten(1)), explained
 
     def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """One round of one seed, (1, K, N, E, T, ...)."""
         samples, explained = self.samples(state.policy, task_major(batch))
-        before, whole, limit = self.actions(state.policy, samples.inputs), everything(samples.valid), self.config.target_kl
+        before, limit = self.actions(state.policy, samples.inputs), self.config.target_kl
 
         def too_far(policy: dict[str, Tensor]) -> bool:
-            return bool(limit) and bool(whole.mean(self.head.kl(before, self.actions(policy, samples.inputs))) > limit)
+            return bool(limit) and bool(group_mean(self.head.kl(before, self.actions(policy, samples.inputs)), samples.valid) > limit)
 
         policy, moments, steps = descend(
             self.descent,
@@ -195,12 +180,7 @@ class PPO:
 
         One process learns from the whole round: ``reduce`` is not called.
         """
-        results = []
-        for s in range(state.steps.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), noise[s])
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+        return in_turn(self.update_one, state, batch, noise)
 
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> PPO:

@@ -23,14 +23,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from algos.lib import settings
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
+from algos.lib.advantages import advantages
 from algos.lib.mlp import depth, init_mlp, mlp, numpy_mlp
 from algos.lib.policies import Distribution, head
 from algos.lib.recurrent import GATES, Carry, Kind, init_cell, numpy_step, unroll, zero_carry
-from algos.lib.returns import discounted, features, gae, linear_baseline, normalized
+from algos.lib.returns import features
+from algos.lib.seeds import in_turn, shuffle_seeds
+from algos.lib.surrogate import clipped, likelihood_ratio
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
@@ -50,7 +54,11 @@ class Config:
     encoder: tuple[int, ...] = ()
     """units of each tanh layer between input and cell"""
     init_std: float = 1.0
-    """standard deviation of continuous actions at the start"""
+    """standard deviation of the actions at the start"""
+    min_std: float = 1e-3
+    """below which it does not go"""
+    max_std: float = 10.0
+    """above which it does not go"""
     seen_reward_scale: float = 1.0
     """factor on the last reward where the policy sees it; what is learned from stays as it is"""
     gamma: float = 0.99
@@ -59,8 +67,8 @@ class Config:
     """lambda of GAE"""
     memory_baseline: bool = False
     """the baseline also sees the cell's state: what the policy has found out about its trial"""
-    normalize_advantages: bool = True
-    """mean 0 and standard deviation 1 in each task, so that no task owns the gradient"""
+    normalize_advantage: bool = True
+    """mean 0 and standard deviation 1 over each task's steps of a round, so that no task owns the gradient"""
     lr: float = 1e-3
     """Adam step size"""
     clip: float = 0.2
@@ -81,21 +89,14 @@ class Config:
     """what Adam adds to its denominator"""
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "hidden", "epochs", "minibatches", "init_std", "seen_reward_scale", "lr", "clip", "adam_eps"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in [0, 1]")
-        for name in ("entropy", "chunk", "burn_in", "max_grad_norm"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must not be negative")
+        settings.positive(self, "episodes", "hidden", "epochs", "minibatches", "min_std", "seen_reward_scale", "lr", "clip", "adam_eps")
+        settings.share(self, "gamma", "gae_lambda")
+        settings.not_negative(self, "entropy", "chunk", "burn_in", "max_grad_norm")
+        settings.between(self, "min_std", "init_std", "max_std")
+        settings.one_of(self, "cell", tuple(GATES))
+        settings.layers(self, "encoder")
         if self.burn_in and not self.chunk:
             raise ConfigError(f"algo.burn_in is {self.burn_in}, but whole trials need none; set algo.chunk, or burn_in to 0")
-        if self.cell not in GATES:
-            raise ConfigError(f"algo.cell is {self.cell!r}; allowed: {', '.join(GATES)}")
-        if self.encoder and min(self.encoder) < 1:
-            raise ConfigError(f"algo.encoder is {self.encoder}; each layer needs at least one unit")
 
 
 class State(NamedTuple):
@@ -140,7 +141,7 @@ class RL2:
         self.config, self.tasks = config, tasks
         self.action_dim = self.noise_dim = spec.action_dim
         self.input_dim = spec.obs_dim + spec.action_dim + 2
-        self.head = head(spec, config.init_std)
+        self.head = head(spec, config.init_std, config.min_std, config.max_std)
         self.plan = Rounds(config.episodes, one_goal=True)
 
     def fields(self) -> tuple[Field, ...]:
@@ -199,13 +200,12 @@ class RL2:
         of other things."""
         at, _ = self.forward(params, trials.x, carry)
         change, clip = self.head.log_prob(at, trials.action) - trials.log_prob, self.config.clip
-        ratio = change.exp()
-        gain = torch.minimum(ratio * trials.advantage, ratio.clamp(1 - clip, 1 + clip) * trials.advantage)
+        ratio = likelihood_ratio(change)
         each = {
-            "policy_loss": -gain,
+            "policy_loss": -clipped(ratio, trials.advantage, clip),
             "entropy": self.head.entropy(at),
             "kl": ratio - 1 - change,  # its mean is KL(old || new), and unlike -change it is never negative
-            "clipped": ((ratio - 1).abs() > clip).to(ratio.dtype),
+            "clip_fraction": ((ratio - 1).abs() > clip).to(ratio.dtype),
         }
         sums = {name: torch.where(trials.valid > 0, value, 0.0).sum() / count for name, value in each.items()}
         return sums["policy_loss"] - self.config.entropy * sums["entropy"], sums
@@ -221,36 +221,28 @@ class RL2:
         past = torch.cat([action, reward[..., None] * self.config.seen_reward_scale], -1)
         past = torch.cat([torch.zeros_like(past[:1]), past[:-1]])
         x = torch.cat([obs, past, moved(later)[..., None]], -1)
-        advantage, metrics = self._advantages(params, x, reward, valid)
-        metrics["trial_return"] = reward.sum(0).mean()
+        advantage, explained = self.advantages(params, x, reward, valid)
+        metrics = {"explained_variance": explained, "trial_return": reward.sum(0).mean()}
         return Trials(x, action, reward, valid, advantage, torch.zeros_like(reward)), metrics
 
-    def _advantages(self, params: Mapping[str, Tensor], x: Tensor, reward: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(L, B). Each task has a baseline of its own, fitted to all its trials of this round."""
-        config, advantages, values = self.config, [], []
-        returns = discounted(reward.mT, config.gamma)
-        of_tasks = (leaf.chunk(self.tasks) for leaf in (x.transpose(0, 1), returns, reward.mT, valid.mT))
-        for inputs, gains, rewards, counts in zip(*of_tasks, strict=True):
-            flat = (leaf.flatten(0, 1)[None] for leaf in (self.known(params, inputs), gains, counts))
-            value = linear_baseline(*flat).reshape(gains.shape)
-            advantage = gae(rewards, value, counts, config.gamma, config.gae_lambda)
-            advantages.append(normalized(advantage, counts, (0, 1)) if config.normalize_advantages else advantage)
-            values.append(value)
-        mean = (returns * valid.mT).sum() / valid.sum()
-        missed, spread = ((distance.square() * valid.mT).sum() for distance in (returns - torch.cat(values), returns - mean))
-        return torch.cat(advantages).mT.contiguous(), {"baseline_explains": 1 - missed / spread.clamp(min=1e-12)}
+    def advantages(self, params: Mapping[str, Tensor], x: Tensor, reward: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """(L, B), and what the baseline explains (). Each task has a baseline of its own, fitted to all its trials of this round."""
+        gamma, lam, normalize = self.config.gamma, self.config.gae_lambda, self.config.normalize_advantage
+        known, gains, taken = (leaf.unflatten(0, (self.tasks, -1)) for leaf in (self.known(params, x), reward.mT, valid.mT))
+        advantage, explained = advantages(known, gains, taken, gamma, lam, normalize=normalize)
+        return advantage.flatten(0, 1).mT.contiguous(), explained
 
     @torch.no_grad()
     def known(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """What the baseline is linear in, (N, L, ...), of the inputs (N, L, X) of one task's trials."""
-        seen = features(x)
-        return torch.cat([seen, self.hidden(params, x.transpose(0, 1))[0].transpose(0, 1)], -1) if self.config.memory_baseline else seen
+        """What the baseline is linear in, (B, L, ...), of the inputs (L, B, X) of trials."""
+        seen = features(x.transpose(0, 1))
+        return torch.cat([seen, self.hidden(params, x)[0].transpose(0, 1)], -1) if self.config.memory_baseline else seen
 
     # ---- the update ---------------------------------------------------------------------------------------------------
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Tensor:
         """[S] int64: a seed each, for how trials are dealt into minibatches."""
-        return torch.stack([torch.randint(2**62, (), generator=g, device=g.device) for g in generators])
+        return shuffle_seeds(generators)
 
     def pieces(self, length: int) -> list[Piece]:
         """Of trials of L steps, in the order of time: together they learn from each step once."""
@@ -300,9 +292,9 @@ class RL2:
         grads = torch.autograd.grad(loss, list(leaves.values()))
         return clip_norm(dict(zip(leaves, grads, strict=True)), self.config.max_grad_norm), {k: v.detach() for k, v in sums.items()}
 
-    def update_one(self, state: State, batch: Round, seed: int) -> tuple[State, dict[str, Tensor]]:
+    def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """All epochs of one seed. Metrics are those of the last epoch, over all its steps."""
-        config, generator = self.config, torch.Generator().manual_seed(seed)
+        config, generator = self.config, torch.Generator().manual_seed(int(seed))
         (params, moments, steps), (trials, metrics) = state, self.trials(batch, state.params)
         parts = min(config.minibatches, trials.valid.shape[1]) * len(self.pieces(len(trials.valid)))
         count = trials.valid.sum() / parts  # of an average piece: in one with fewer steps, a step does not count for more
@@ -316,6 +308,7 @@ class RL2:
                 grads, sums = self.gradient(params, trials, rows, piece, carries[i], count)
                 steps = steps + 1
                 params, moments = adam(params, grads, moments, steps, lr=config.lr, eps=config.adam_eps)
+                params = self.head.bounded(params)
                 done.append(sums)
             metrics |= {name: torch.stack([sums[name] for sums in done]).sum() / parts for name in done[0]}
         return State(params, moments, steps), metrics
@@ -323,12 +316,7 @@ class RL2:
     def update(self, state: State, batch: Round, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
         """Updates the S learners in place, one after the other; batch (S, 1, K, N, E, T, ...), acted by the very parameters in ``state``.
         Returns metrics [S]. ``reduce`` has nothing to do: a round has one learner."""
-        results = []
-        for s, seed in enumerate(noise.tolist()):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), seed)
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {name: torch.stack([m[name] for m in results]) for name in results[0]}
+        return in_turn(self.update_one, state, batch, noise)
 
 
 def part(params: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Z latent, W window.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,28 +23,18 @@ from torch import Tensor
 
 from algos.lib import settings
 from algos.lib.adam import AdamState, init_adam
+from algos.lib.advantages import advantages, group_mean
 from algos.lib.mlp import Activation, init_mlp, mlp, numpy_mlp, task_mlp
 from algos.lib.policies import Distribution, Gaussian, head
-from algos.lib.returns import discounted, features, gae, linear_baseline, normalized
-from algos.lib.surrogate import (
-    Descent,
-    Minibatch,
-    Samples,
-    clipped,
-    descend,
-    everything,
-    explained_variance,
-    report,
-    shuffle_seeds,
-    task_major,
-)
+from algos.lib.returns import discounted, features, linear_baseline, normalized
+from algos.lib.seeds import in_turn, shuffle_seeds
+from algos.lib.surrogate import Descent, Minibatch, Samples, clipped, descend, likelihood_ratio, report, task_major
 from core.contracts import Reduce, alone
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
 """of the policy's last layer at the start, as in MT-PPO"""
-NORMALIZE = ("task", "off")
 ENCODER = "encoder."
 """before the names of the encoder's parameters, which travel with the policy's"""
 STEPS_AT_ONCE = 1024
@@ -60,7 +50,7 @@ class Config:
     window: int = 20
     """W, observations from which the latent is inferred: the newest, and those before it in the episode"""
     hidden: tuple[int, ...] = (32, 16)
-    """units of each hidden layer of the policy"""
+    """units of each hidden layer of the policy; none: a linear policy"""
     encoder_hidden: tuple[int, ...] = (20, 20)
     """units of each hidden layer of the encoder"""
     inference_hidden: tuple[int, ...] = (20, 10)
@@ -105,8 +95,8 @@ class Config:
     """below which it does not go, nor that of the inference network"""
     embedding_max_std: float = 2.0
     """above which it does not go"""
-    normalize_advantage: Literal["task", "off"] = "task"
-    """task: mean 0 and standard deviation 1 over each task's steps, or episodes, of a round; off: as they are"""
+    normalize_advantage: bool = True
+    """mean 0 and standard deviation 1 over each task's steps, or episodes, of a round, so that no task owns the gradient"""
     max_grad_norm: float = 0.5
     """gradients are scaled down to this norm; 0: never"""
     target_kl: float = 0.0
@@ -121,7 +111,6 @@ class Config:
         settings.not_negative(self, "latent", "entropy", "policy_entropy", "cross_entropy", "encoder_entropy", "max_grad_norm", "target_kl")
         settings.between(self, "min_std", "init_std", "max_std")
         settings.between(self, "embedding_min_std", "embedding_std", "embedding_max_std")
-        settings.one_of(self, "normalize_advantage", NORMALIZE)
 
 
 class State(NamedTuple):
@@ -148,8 +137,8 @@ class Episodes(NamedTuple):
     """(K, G) of the latent, against what the task's latents bring on average"""
     log_prob: Tensor
     """(K, G) when it was drawn"""
-    all: Minibatch
-    """of (K, G)"""
+    exists: Tensor
+    """(K, G) 1 where there was an episode"""
 
 
 class TaskEmbedding:
@@ -245,14 +234,14 @@ class TaskEmbedding:
     def log_q_of_all(self, inference: dict[str, Tensor], data: Round) -> Tensor:
         """(K, M), of a round (K, G, T, ...)."""
         obs, latent, T = data.obs.flatten(1, 2), data.extra["latent"].flatten(1, 2), data.valid.shape[-1]
-        parts = everything(data.valid.flatten(1)).chosen.split(STEPS_AT_ONCE, 1)
-        return torch.cat([self.log_q(inference, obs, latent, part, T) for part in parts], 1)
+        every = torch.arange(obs.shape[1], device=obs.device).expand(obs.shape[:2])
+        return torch.cat([self.log_q(inference, obs, latent, part, T) for part in every.split(STEPS_AT_ONCE, 1)], 1)
 
     def loss(self, policy: dict[str, Tensor], samples: Samples, episodes: Episodes | None, part: Minibatch) -> Tensor:
         """- (clipped surrogate of the actions of a minibatch, and of all latents, + entropies)."""
         at = self.actions(policy, part.of(samples.inputs))
         log_ratio = self.head.log_prob(at, part.of(samples.action)) - part.of(samples.log_prob)
-        gain = clipped(log_ratio, part.of(samples.advantage), self.config.clip)
+        gain = clipped(likelihood_ratio(log_ratio), part.of(samples.advantage), self.config.clip)
         loss = -part.mean(gain + self.config.entropy * self.head.entropy(at))
         return loss if episodes is None else loss + self.encoder_loss(policy, episodes)
 
@@ -260,7 +249,7 @@ class TaskEmbedding:
         """- (clipped surrogate of the latents + c3 H[p(z|task)]), every task and each of its episodes counting the same."""
         at = self.embeddings(policy)
         log_ratio = self.embedding.log_prob(at, episodes.latent) - episodes.log_prob
-        gain = episodes.all.mean(clipped(log_ratio, episodes.advantage, self.config.clip))
+        gain = group_mean(clipped(likelihood_ratio(log_ratio), episodes.advantage, self.config.clip), episodes.exists)
         return -(gain + self.config.encoder_entropy * self.embedding.entropy(at).mean())
 
     # ---- the update ---------------------------------------------------------------------------------------------------
@@ -280,17 +269,12 @@ class TaskEmbedding:
 
     def samples(self, policy: dict[str, Tensor], data: Round, reward: Tensor) -> tuple[Samples, Tensor]:
         """Of a round (K, G, T, ...) with these rewards, and the variance of returns that the baseline explains ()."""
-        config, returns, valid = self.config, discounted(reward, self.config.gamma).flatten(1), data.valid.flatten(1)
-        known = features(data.obs).flatten(1, 2)
-        if self.latent:
-            known = torch.cat([known, data.extra["latent"].flatten(1, 2)], -1)
-        baseline = linear_baseline(known, returns, valid)
-        advantage = gae(reward, baseline.view_as(reward), data.valid, config.gamma, config.gae_lambda).flatten(1)
-        if config.normalize_advantage == "task":
-            advantage = normalized(advantage, valid, (1,))
+        gamma, lam, normalize = self.config.gamma, self.config.gae_lambda, self.config.normalize_advantage
+        known = torch.cat([features(data.obs), data.extra["latent"]], -1) if self.latent else features(data.obs)
+        advantage, explained = advantages(known, reward, data.valid, gamma, lam, normalize=normalize)
         inputs, action = self.inputs(data), data.action.flatten(1, 2)
         log_prob = self.head.log_prob(self.actions(policy, inputs), action)
-        return Samples(inputs, action, advantage, log_prob, valid), explained_variance(baseline, returns, valid)
+        return Samples(inputs, action, advantage.flatten(1), log_prob, data.valid.flatten(1)), explained
 
     def episodes(self, policy: dict[str, Tensor], data: Round, reward: Tensor) -> Episodes:
         """What a latent brought is the return of its episode; its baseline knows the first observation but not the latent, whose credit it
@@ -298,17 +282,17 @@ class TaskEmbedding:
         returns, exists = discounted(reward, self.config.gamma), data.valid[..., 0]
         baseline = linear_baseline(features(data.obs).flatten(1, 2), returns.flatten(1), data.valid.flatten(1)).view_as(reward)
         advantage = (returns - baseline)[..., 0] * exists
-        if self.config.normalize_advantage == "task":
+        if self.config.normalize_advantage:
             advantage = normalized(advantage, exists, (1,))
         latent = data.extra["latent"][:, :, 0]
-        return Episodes(latent, advantage, self.embedding.log_prob(self.embeddings(policy), latent), everything(exists))
+        return Episodes(latent, advantage, self.embedding.log_prob(self.embeddings(policy), latent), exists)
 
     def information(self, policy: dict[str, Tensor], episodes: Episodes, mean_log_q: Tensor) -> Tensor:
         """H[z] + E log q(z|window), () nats: a lower bound of what windows tell about latents; log K where they tell the task, and tasks
         have latents of their own."""
         at = self.embeddings(policy)
         of_each = self.embedding.log_prob(Distribution(at.out[:, :, None], at.log_std[:, :, None]), episodes.latent[None])  # (K, K, G)
-        return mean_log_q - episodes.all.mean(of_each.logsumexp(0) - math.log(self.tasks))
+        return mean_log_q - group_mean(of_each.logsumexp(0) - math.log(self.tasks), episodes.exists)
 
     def prepared(self, state: State, data: Round) -> tuple[Samples, Episodes | None, dict[str, Tensor]]:
         """What the losses read of a round (K, G, T, ...), and metrics of it; no draws of a latent where there is none."""
@@ -317,7 +301,7 @@ class TaskEmbedding:
         samples, explained = self.samples(state.policy, data, reward)
         if log_q is None:
             return samples, None, {"explained_variance": explained}
-        episodes, mean_log_q = self.episodes(state.policy, data, reward), everything(samples.valid).mean(log_q)
+        episodes, mean_log_q = self.episodes(state.policy, data, reward), group_mean(log_q, samples.valid)
         told = self.information(state.policy, episodes, mean_log_q)
         return samples, episodes, {"explained_variance": explained, "cross_entropy": -mean_log_q, "information": told}
 
@@ -325,10 +309,10 @@ class TaskEmbedding:
         """One round of one seed, (1, K, N, E, T, ...): policy and encoder by what the inference network said, then that network."""
         data, generator, limit = task_major(batch), torch.Generator().manual_seed(int(seed)), self.config.target_kl
         samples, episodes, metrics = self.prepared(state, data)
-        before, whole = self.actions(state.policy, samples.inputs), everything(samples.valid)
+        before = self.actions(state.policy, samples.inputs)
 
         def too_far(policy: dict[str, Tensor]) -> bool:
-            return bool(limit) and bool(whole.mean(self.head.kl(before, self.actions(policy, samples.inputs))) > limit)
+            return bool(limit) and bool(group_mean(self.head.kl(before, self.actions(policy, samples.inputs)), samples.valid) > limit)
 
         policy, moments, steps = descend(
             self.descent,
@@ -370,12 +354,7 @@ class TaskEmbedding:
 
         One process learns from the whole round: ``reduce`` is not called.
         """
-        results = []
-        for s in range(state.steps.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), noise[s])
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+        return in_turn(self.update_one, state, batch, noise)
 
 
 def own(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algos.lib.advantages import advantages, valid_mean
+from algos.lib import settings
+from algos.lib.advantages import advantages, group_mean
 from algos.lib.mlp import Activation, init_mlp, numpy_mlp, task_mlp
 from algos.lib.policies import Distribution, head
+from algos.lib.returns import features
+from algos.lib.seeds import in_turn, shuffle_seeds
+from algos.lib.surrogate import likelihood_ratio, task_major
 from algos.lib.trust_region import Region, trust_region_step
 from core.contracts import Reduce, alone
-from core.errors import ConfigError
-from core.tree import index_tree, stack_trees, write_tree
+from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
-
-ACTIVATIONS = ("tanh", "relu")
 
 
 @dataclass(frozen=True)
@@ -53,30 +54,25 @@ class Config:
     """factor on the step after each refusal"""
     backtracks: int = 15
     """steps tried before the update is given up, the full one included"""
-    entropy_coef: float = 0.0
-    """weight of the policy's entropy, nats, in the objective"""
+    entropy: float = 0.0
+    """nats of the policy's entropy are worth this much, in units of normalised advantage"""
     init_std: float = 2.0
     """standard deviation of the actions at the start"""
-    min_std: float = 1e-6
-    """below which none is used"""
+    min_std: float = 1e-3
+    """below which it does not go"""
+    max_std: float = 10.0
+    """above which it does not go"""
     normalize_advantage: bool = True
-    """mean 0 and standard deviation 1 within each task"""
+    """mean 0 and standard deviation 1 over each task's steps of a round, so that no task owns the gradient"""
 
     def __post_init__(self) -> None:
-        ranges = (
-            (("episodes", "delta", "cg_iterations", "backtracks", "init_std", "min_std"), "positive", lambda x: x > 0),
-            (("damping", "entropy_coef"), "0 or positive", lambda x: x >= 0),
-            (("gamma", "gae_lambda"), "in [0, 1]", lambda x: 0 <= x <= 1),
-            (("backtrack",), "between 0 and 1", lambda x: 0 < x < 1),
-        )
-        for names, allowed, fits in ranges:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be {allowed}")
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"algo.activation is {self.activation!r}; allowed: {', '.join(ACTIVATIONS)}")
-        if min(self.hidden, default=1) < 1:
-            raise ConfigError(f"algo.hidden is {self.hidden}; every layer needs at least one unit")
+        settings.layers(self, "hidden")
+        settings.one_of(self, "activation", ("relu", "tanh"))
+        settings.positive(self, "episodes", "delta", "cg_iterations", "backtracks", "min_std")
+        settings.not_negative(self, "damping", "entropy")
+        settings.share(self, "gamma", "gae_lambda")
+        settings.shrinking(self, "backtrack")
+        settings.between(self, "min_std", "init_std", "max_std")
 
 
 class State(NamedTuple):
@@ -112,7 +108,7 @@ class TRPO:
         self.config, self.tasks = config, tasks
         self.action_dim = self.noise_dim = spec.action_dim
         self.input_dim = spec.obs_dim + (tasks if tasks > 1 else 0)
-        self.head = head(spec, config.init_std, config.min_std)
+        self.head = head(spec, config.init_std, config.min_std, config.max_std)
         self.region = Region(config.delta, config.cg_iterations, config.damping, config.backtrack, config.backtracks)
         self.plan = Rounds(config.episodes)
 
@@ -147,10 +143,10 @@ class TRPO:
 
     def data(self, policy: dict[str, Tensor], batch: Round) -> tuple[Data, Tensor]:
         """What a round (1, K, N, E, T, ...) that ``policy`` acted says; and the variance of returns that the baseline explains."""
-        config = self.config
-        obs, action, reward, valid = (x[0].flatten(1, 2) for x in batch[:4])  # (K, NE, T, ...)
-        advantage, explained = advantages(obs, reward, valid, config.gamma, config.gae_lambda, normalize=config.normalize_advantage)
-        obs, action, valid = obs.flatten(1, 2), action.flatten(1, 2), valid.flatten(1)
+        data, gamma, lam = task_major(batch), self.config.gamma, self.config.gae_lambda
+        known, normalize = features(data.obs), self.config.normalize_advantage
+        advantage, explained = advantages(known, data.reward, data.valid, gamma, lam, normalize=normalize)
+        obs, action, valid = data.obs.flatten(1, 2), data.action.flatten(1, 2), data.valid.flatten(1)
         with torch.no_grad():
             old = self.distribution(policy, obs)
             log_prob = self.head.log_prob(old, action)
@@ -159,19 +155,19 @@ class TRPO:
     def objective(self, policy: dict[str, Tensor], data: Data) -> tuple[Tensor, Tensor]:
         """Equation 14, each task with the same weight, plus the entropy; and the mean KL(old || new), nats. Both 0-d."""
         now = self.distribution(policy, data.obs)
-        ratio = torch.exp(self.head.log_prob(now, data.action) - data.log_prob)
-        gain = valid_mean(ratio * data.advantage, data.valid).mean() + self.config.entropy_coef * self.entropy(now, data)
-        return gain, valid_mean(self.head.kl(data.old, now), data.valid).mean()
+        ratio = likelihood_ratio(self.head.log_prob(now, data.action) - data.log_prob)
+        gain = group_mean(ratio * data.advantage, data.valid) + self.config.entropy * self.entropy(now, data)
+        return gain, group_mean(self.head.kl(data.old, now), data.valid)
 
     def entropy(self, at: Distribution, data: Data) -> Tensor:
         """0-d, nats."""
-        return valid_mean(self.head.entropy(at), data.valid).mean()
+        return group_mean(self.head.entropy(at), data.valid)
 
     # ---- the update ---------------------------------------------------------------------------------------------------
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Tensor:
         """[S] int64; not used: an update reads all of its round at once."""
-        return torch.stack([torch.randint(2**62, (), generator=g, device=g.device) for g in generators])
+        return shuffle_seeds(generators)
 
     def update_one(self, state: State, batch: Round) -> tuple[State, dict[str, Tensor]]:
         """One step of one seed; the state that was given is left as it is."""
@@ -186,19 +182,14 @@ class TRPO:
             entropy = self.entropy(self.distribution(taken.params, data.obs), data)
         share = torch.full_like(kl, taken.share)
         metrics = {"policy_loss": -gain, "kl": kl, "entropy": entropy, "accepted": share, "explained_variance": explained}
-        return State(taken.params, state.updates + 1), metrics
+        return State(self.head.bounded(taken.params), state.updates + 1), metrics
 
     def update(self, state: State, batch: Round, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
         """Updates the S learners in place, in turn; batch (S, 1, K, N, E, T, ...). Returns metrics [S].
 
         ``accepted`` is the share of the full step that was taken, 0 where none was; ``policy_loss`` and ``kl`` are those after it.
         """
-        results = []
-        for s in range(state.updates.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s))
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
+        return in_turn(self.update_one, state, batch)
 
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> TRPO:

@@ -46,6 +46,7 @@ class RoundLearner(SeedStates):
             raise ConfigError(f"{type(algorithm).__name__} plans {plan.phases} phases, but has nothing to do between them")
         super().__init__(algorithm, seeds, config, threads=config.threads or CORES)
         self._sources, self.phases = list(sources), plan.phases
+        self._retired: set[int] = set()
         with scope(self.device), memory_errors():
             state = algorithm.init([tree.child("init").integer() for tree in seeds])
             self._state = map_tree(lambda leaf: leaf.to(self.device), state)
@@ -78,10 +79,12 @@ class RoundLearner(SeedStates):
         """Nothing is compiled."""
 
     def retire(self, seed: int) -> None:
-        """This seed has ended; nothing of it is read any more, because nobody asks for its updates."""
+        """This seed has ended: it has no more rounds to read, though updates are still asked for, so that seeds keep in step."""
+        self._retired.add(seed)
 
     def update(self, count: int | Sequence[int]) -> dict[str, float] | list[dict[str, float]]:
-        """At most one update of each seed, on the round or phase that its newest weights have acted. As ``LearnerWorker.update``.
+        """At most one update of each seed that has not ended, on the round or phase that its newest weights have acted. As
+        ``LearnerWorker.update``.
 
         Raises:
             EmptyReplayError: that is not whole.
@@ -90,7 +93,7 @@ class RoundLearner(SeedStates):
         if len(counts) != len(self.seeds) or not set(counts) <= {0, 1}:
             raise ConfigError(f"updates {counts} of {len(self.seeds)} seeds; on-policy there is one of each round, or none")
         with scope(self.device), memory_errors():
-            told = [self._advance(seed) if n else {} for seed, n in enumerate(counts)]
+            told = [self._advance(seed) if n and seed not in self._retired else {} for seed, n in enumerate(counts)]
         return told[0] if len(told) == 1 else told
 
     def _advance(self, seed: int) -> dict[str, float]:

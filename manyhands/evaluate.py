@@ -53,8 +53,10 @@ def evaluate_run(options: EvalArguments) -> int:
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
     if options.out is not None:
         results.write(options.out)
-    unadapted = ", zero-shot: `manyhands adapt` lets it adapt" if checked is not None and checked.adaptation_episodes else ""
-    Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}{unadapted}", results))
+    how = ", zero-shot: `manyhands adapt` lets it adapt" if checked is not None and checked.adaptation_episodes else ""
+    if results.looks[-1]:
+        how = f", after {results.looks[-1]} adaptation episodes"
+    Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}{how}", results.adapted()))
     return 0
 
 

@@ -128,11 +128,19 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     """Settings of the run that fine-tunes ``run`` on one task: its own but for what the number of tasks and the method change.
 
     A task gets as many updates per env step of its own, and as long a warm-up, as each task of the source had.
+
+    Raises:
+        ConfigError: the run's algorithm cannot be fine-tuned.
     """
     from manyhands.config import InitConfig
 
     wrapped, method, K = hasattr(source.algo, "inner"), options.method, len(source.tasks)
     algo: Any = getattr(source.algo, "settings", source.algo)
+    if not hasattr(algo, "critic_warm_up"):
+        raise ConfigError(
+            f"{run} has learned by {source.algorithm}, which cannot be fine-tuned. Allowed: runs of sac, and of reptile around it. "
+            "Where it adapts by itself: manyhands adapt"
+        )
     warm_up = 0 if method in ("actor", "scratch") else options.critic_warm_up
     tasks = (task, *(other for other in source.tasks if other != task)) if method == "mixed" else (task,)
     slots = source.actors.simulators * len(tasks)

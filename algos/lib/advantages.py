@@ -1,35 +1,41 @@
-"""Advantages of a round by a linear baseline that is fitted on the same episodes, group by group: a group is a task, or a simulator."""
+"""Advantages of a round by a linear baseline that is fitted on the same episodes, group by group; and means over the steps that were taken.
 
+A group is what has a baseline, and a scale, of its own: a task, or a simulator.
+"""
+
+import torch
 from torch import Tensor
 
-from algos.lib.returns import discounted, features, gae, linear_baseline, normalized
+from algos.lib.returns import discounted, gae, linear_baseline, normalized
 
-SMALLEST_VARIANCE = 1e-8
+SMALLEST_VARIANCE = 1e-12
 
 
-def advantages(obs: Tensor, reward: Tensor, valid: Tensor, gamma: float, lam: float, *, normalize: bool) -> tuple[Tensor, Tensor]:
-    """(G, E, T) advantages, and how much of the returns' variance the baseline explains, the mean over groups, at most 1.
+def advantages(known: Tensor, reward: Tensor, valid: Tensor, gamma: float, lam: float, *, normalize: bool) -> tuple[Tensor, Tensor]:
+    """(G, E, T) advantages, and the share of the returns' variance that the baseline explains, ().
 
     Args:
-        obs: (G, E, T, O) of E episodes.
+        known: (G, E, T, F) what the baseline is linear in, of E sequences.
         reward: (G, E, T)
         valid: (G, E, T) 1 where a step was taken; other steps have no influence, and an advantage of 0.
         normalize: mean 0 and standard deviation 1 in each group.
     """
-    reward = reward * valid
-    returns, counted = discounted(reward, gamma).flatten(1), valid.flatten(1)
-    value = linear_baseline(features(obs).flatten(1, 2), returns, counted)
+    returns, counted = discounted(torch.where(valid > 0, reward, 0.0), gamma).flatten(1), valid.flatten(1)
+    value = linear_baseline(known.flatten(1, 2), returns, counted)
     advantage = gae(reward, value.view_as(reward), valid, gamma, lam)
     if normalize:
         advantage = normalized(advantage, valid, (1, 2))
-    left = _variance(returns - value, counted) / _variance(returns, counted).clamp(min=SMALLEST_VARIANCE)
-    return advantage, 1 - left.mean()
+    return advantage, explained_variance(value, returns, counted)
 
 
-def _variance(x: Tensor, valid: Tensor) -> Tensor:
-    """(G, M) -> (G,)"""
-    mean = valid_mean(x, valid)
-    return valid_mean((x - mean[:, None]).square(), valid)
+def explained_variance(predicted: Tensor, returns: Tensor, valid: Tensor) -> Tensor:
+    """1 - Var[returns - predicted] / Var[returns] over the steps taken of each group, averaged; (G, M) -> (). 0 where nothing varies."""
+
+    def variance(x: Tensor) -> Tensor:
+        return valid_mean((x - valid_mean(x, valid)[:, None]).square(), valid)
+
+    total = variance(returns)
+    return torch.where(total > 0, 1 - variance(returns - predicted) / total.clamp(min=SMALLEST_VARIANCE), 0.0).mean()
 
 
 def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
@@ -37,6 +43,6 @@ def valid_mean(x: Tensor, valid: Tensor) -> Tensor:
     return (x * valid).sum(-1) / valid.sum(-1).clamp(min=1)
 
 
-def mean_return(reward: Tensor, valid: Tensor) -> Tensor:
-    """(..., T) -> 0-d: of the episodes, not discounted."""
-    return (reward * valid).sum(-1).mean()
+def group_mean(x: Tensor, valid: Tensor) -> Tensor:
+    """(G, B) -> (), over the steps that were taken, every group counting the same."""
+    return valid_mean(x, valid).mean()

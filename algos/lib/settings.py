@@ -29,22 +29,32 @@ def not_negative(config: Any, *names: str) -> None:
 def share(config: Any, *names: str) -> None:
     """
     Raises:
-        ConfigError: one of these fields is not in (0, 1].
+        ConfigError: one of these fields is not in [0, 1].
     """
     for name in names:
-        if not 0 < getattr(config, name) <= 1:
-            raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be in (0, 1]")
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be in [0, 1]")
+
+
+def shrinking(config: Any, *names: str) -> None:
+    """
+    Raises:
+        ConfigError: one of these fields, by which something is multiplied again and again, is not between 0 and 1.
+    """
+    for name in names:
+        if not 0 < getattr(config, name) < 1:
+            raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be between 0 and 1")
 
 
 def layers(config: Any, *names: str) -> None:
     """
     Raises:
-        ConfigError: one of these fields is no list of layer sizes.
+        ConfigError: one of these fields is no list of layer sizes. No layer at all is a linear network.
     """
     for name in names:
         sizes = getattr(config, name)
-        if not sizes or min(sizes) < 1:
-            raise ConfigError(f"algo.{name} is {sizes}; it needs at least one layer of at least one unit")
+        if min(sizes, default=1) < 1:
+            raise ConfigError(f"algo.{name} is {sizes}; every layer needs at least one unit")
 
 
 def one_of(config: Any, name: str, allowed: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 Shapes: K tasks, G episodes of each (all simulators'), T steps of each at most, M = G T, B steps of each task in a minibatch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.func import grad
 
 from algos.lib.adam import AdamState, adam, clip_norm
+from algos.lib.advantages import group_mean
 from algos.lib.policies import Distribution, Head
+from core.tree import map_tree
 from core.types import Round
 
 LARGEST_LOG_RATIO = 20.0
@@ -52,19 +54,13 @@ class Samples(NamedTuple):
 
 def task_major(data: Round) -> Round:
     """The only phase of a round of one seed, (1, K, N, E, T, ...) -> (K, G, T, ...); zeros behind the ends, whatever lay there."""
-    valid = data.valid[0].flatten(1, 2)
-
-    def flat(x: Tensor) -> Tensor:
-        x = x[0].flatten(1, 2)
-        return torch.where(valid.reshape(*valid.shape, *[1] * (x.dim() - valid.dim())) > 0, x, 0.0)
-
-    return Round(flat(data.obs), flat(data.action), flat(data.reward), valid, {name: flat(x) for name, x in data.extra.items()})
+    return taken_only(map_tree(lambda x: x[0].flatten(1, 2), data))
 
 
-def everything(valid: Tensor) -> Minibatch:
-    """All valid steps of (K, M) as one."""
-    index = torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
-    return Minibatch(index, valid / valid.sum(1, keepdim=True).clamp(min=1))
+def taken_only(data: Round) -> Round:
+    """With zeros behind the ends, whatever lay there."""
+    taken = data.valid > 0
+    return map_tree(lambda x: torch.where(taken.reshape(*taken.shape, *[1] * (x.dim() - taken.dim())), x, 0.0), data)
 
 
 def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[Minibatch]:
@@ -80,39 +76,27 @@ def minibatches(valid: Tensor, count: int, generator: torch.Generator) -> list[M
     return [Minibatch(shuffled.gather(1, place), weight) for place, weight in zip(places, weights, strict=True)]
 
 
-def clipped(log_ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+def likelihood_ratio(log_ratio: Tensor) -> Tensor:
+    """How much likelier actions became; at most e to the ``LARGEST_LOG_RATIO``."""
+    return log_ratio.clamp(max=LARGEST_LOG_RATIO).exp()
+
+
+def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """min(r A, clip(r, 1 - c, 1 + c) A) of each sample (Schulman et al. 2017, equation 7)."""
-    ratio = log_ratio.clamp(max=LARGEST_LOG_RATIO).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
 def report(head: Head, samples: Samples, before: Distribution, after: Distribution, clip: float) -> dict[str, Tensor]:
     """How far a round moved the policy, as metrics (): means over all steps, every task counting the same."""
-    whole = everything(samples.valid)
-    log_ratio = head.log_prob(after, samples.action) - samples.log_prob
+    ratio = likelihood_ratio(head.log_prob(after, samples.action) - samples.log_prob)
     metrics = {
-        "policy_loss": -whole.mean(clipped(log_ratio, samples.advantage, clip)),
-        "kl": whole.mean(head.kl(before, after)),
-        "clip_fraction": whole.mean(((log_ratio.exp() - 1).abs() > clip).float()),
-        "entropy": whole.mean(head.entropy(after)),
+        "policy_loss": -clipped(ratio, samples.advantage, clip),
+        "kl": head.kl(before, after),
+        "clip_fraction": ((ratio - 1).abs() > clip).float(),
+        "entropy": head.entropy(after),
     }
-    return metrics | ({"std": after.log_std.exp().mean()} if head.init() else {})
-
-
-def explained_variance(predicted: Tensor, returns: Tensor, valid: Tensor) -> Tensor:
-    """1 - Var[returns - predicted] / Var[returns] over the valid steps of each task, averaged; (K, M) -> (). 0 where returns never vary."""
-    weight = everything(valid).weight
-
-    def variance(x: Tensor) -> Tensor:
-        return (weight * (x - (weight * x).sum(-1, keepdim=True)).square()).sum(-1)
-
-    total = variance(returns)
-    return torch.where(total > 0, 1 - variance(returns - predicted) / total.clamp(min=1e-12), 0.0).mean()
-
-
-def shuffle_seeds(generators: Sequence[torch.Generator]) -> Tensor:
-    """[S] int64, by which the updates of a round shuffle."""
-    return torch.stack([torch.randint(2**62, (), generator=g, device=g.device) for g in generators])
+    shown = {name: group_mean(value, samples.valid) for name, value in metrics.items()}
+    return shown | ({"std": after.log_std.exp().mean()} if head.init() else {})
 
 
 class Descent(NamedTuple):

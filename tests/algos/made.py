@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 import algos
+from algos.lib.surrogate import Minibatch, minibatches
 from core.contracts import Algorithm
 from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
 
@@ -24,9 +25,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
 
 
-def made(name: str, tasks: int, spec: TaskSpec = SPEC) -> Algorithm:
+def made(name: str, tasks: int, spec: TaskSpec = SPEC, **changes: Any) -> Algorithm:
     module = algos.find(name)
-    return module.make(module.Config(**SETTINGS.get(name, {})), spec, tasks, SIMULATORS)
+    return module.make(module.Config(**{**SETTINGS.get(name, {}), **changes}), spec, tasks, SIMULATORS)
 
 
 def on_policy(name: str) -> bool:
@@ -47,8 +48,6 @@ def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec = SPEC
     width = obs_dim + spec.action_dim + 1
     context = torch.randn(*lead[:2], plan.context, width, generator=g) if plan.context else ()
     return plain._replace(chosen=chosen, context=context)
-    chosen = torch.arange(plan.tasks)[None] if plan.tasks else ()
-    return Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma), chosen)
 
 
 def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:
@@ -60,6 +59,11 @@ def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spe
     extra = {field.name: torch.randn(*lead, *field.shape, generator=g) for field in algorithm.fields()}
     cut = {name: value * valid.reshape(*lead, *[1] * (value.dim() - valid.dim())) for name, value in (columns | extra).items()}
     return Round(cut["obs"], cut["action"], cut["reward"], valid, {name: cut[name] for name in extra})
+
+
+def whole_round(valid: torch.Tensor) -> Minibatch:
+    """All steps of (K, M) at once."""
+    return minibatches(valid, 1, torch.Generator())[0]
 
 
 def seen(N: int, tasks: Any = 0, *, obs: Any = None, first: bool = True) -> Seen:

@@ -11,6 +11,7 @@ from core.tree import map_tree, named_leaves
 from tests.algos.made import CASES, HORIZON, SPEC, batch, made, on_policy, params, seen
 
 COMPILED = [case for case in CASES if not on_policy(case[0])]
+ON_POLICY = [name for name in algos.names() if on_policy(name)]
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)
@@ -52,6 +53,68 @@ def test_same_inputs_same_bits(name, tasks):
             algorithm.update(state, batch(algorithm, tasks, i), algorithm.noise(state, [generator]))
     for (path, a), (_, b) in zip(named_leaves(states[0]), named_leaves(states[1]), strict=True):
         assert torch.equal(a, b), path
+
+
+def a_round_learned(algorithm, state, batch, seeds):
+    """As the learner goes through it: with what comes between its phases. Returns all that came of it."""
+    told = [algorithm.inner(state, batch, phase) for phase in range(algorithm.plan.phases - 1)]
+    told.append(algorithm.update(state, batch, torch.tensor(seeds)))
+    return list(named_leaves((state, *told)))
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_seeds_do_not_know_each_other(name):
+    algorithm = made(name, 2)
+    batches = [batch(algorithm, 2, seed) for seed in (0, 1)]
+    both = a_round_learned(algorithm, algorithm.init([3, 4]), map_tree(lambda *one: torch.cat(one), *batches), [7, 8])
+    for s, own in enumerate(batches):
+        alone = a_round_learned(algorithm, algorithm.init([3 + s]), own, [7 + s])
+        for (path, a), (_, b) in zip(both, alone, strict=True):
+            assert torch.equal(a[s], b[0]), path
+    drawn = algorithm.noise(algorithm.init([0, 1]), [torch.Generator().manual_seed(s) for s in (0, 1)])
+    assert (drawn.shape, drawn.dtype) == ((2,), torch.int64)
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize("filling", [torch.nan, 1e6])
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_what_lies_behind_the_end_of_an_episode_has_no_influence(name, filling):
+    algorithm = made(name, 2)
+    clean = batch(algorithm, 2)
+    behind = clean.valid == 0
+
+    def filled(column):
+        return torch.where(behind.reshape(*behind.shape, *[1] * (column.dim() - behind.dim())), filling, column)
+
+    dirty = map_tree(filled, clean)._replace(valid=clean.valid)
+    one, other = (a_round_learned(algorithm, algorithm.init([0]), given, [0]) for given in (clean, dirty))
+    for (path, a), (_, b) in zip(one, other, strict=True):
+        assert torch.equal(a, b), path
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_a_policy_that_runs_away_stays_a_number(name):
+    """Standard deviations are so small that a step makes some actions, or the zeros behind an end, e^1000 times as likely."""
+    steps = {} if name == "trpo" else {"epochs": 4, "lr": 0.05}
+    algorithm = made(name, 2, init_std=0.01, **steps)
+    state = algorithm.init([0])
+    for _ in range(3):
+        metrics = algorithm.update(state, batch(algorithm, 2), algorithm.noise(state, [torch.Generator().manual_seed(1)]))
+        assert all(torch.isfinite(value).all() for value in metrics.values()), metrics
+    assert all(torch.isfinite(leaf).all() for _, leaf in named_leaves(state))
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_standard_deviations_stay_in_their_bounds(name):
+    """Beyond a bound there is no gradient that would bring one back."""
+    steps = {"delta": 1.0} if name == "trpo" else {"lr": 0.1}
+    algorithm = made(name, 2, init_std=1.0, min_std=0.999, max_std=1.001, entropy=0.1, **steps)
+    state = algorithm.init([0])
+    algorithm.update(state, batch(algorithm, 2), algorithm.noise(state, [torch.Generator().manual_seed(1)]))
+    stds = [leaf.exp() for path, leaf in named_leaves(state) if path in ("policy.log_std", "params.log_std")]
+    assert stds
+    assert all(std.min() >= 0.999 - 1e-6 and std.max() <= 1.001 + 1e-6 for std in stds)
+    assert any((std != 1).any() for std in stds)
 
 
 @pytest.mark.parametrize(("name", "tasks"), CASES)

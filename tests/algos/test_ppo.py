@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
+from algos.lib.advantages import explained_variance
 from algos.lib.returns import discounted
-from algos.lib.surrogate import clipped, everything, explained_variance, minibatches, task_major
+from algos.lib.surrogate import clipped, likelihood_ratio, minibatches, task_major
 from algos.ppo import PPO, Config, make
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, named_leaves
+from core.tree import index_tree, named_leaves
 from core.types import Field, Round, TaskSpec
-from tests.algos.made import ACT, SPEC, a_round, params, seen
+from tests.algos.made import ACT, SPEC, a_round, params, seen, whole_round
 
 DISCRETE = TaskSpec("test", SPEC.observation, ACT, SPEC.horizon, discrete=True)
 
@@ -45,7 +46,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 def first_gradient(algorithm: PPO, policy: dict[str, torch.Tensor], batch: Round) -> dict[str, torch.Tensor]:
     samples, _ = algorithm.samples(policy, task_major(index_tree(batch, 0)))
-    return torch.func.grad(lambda p: algorithm.loss(p, samples, everything(samples.valid)))(policy)
+    return torch.func.grad(lambda p: algorithm.loss(p, samples, whole_round(samples.valid)))(policy)
 
 
 def test_the_first_gradient_is_the_policy_gradient():
@@ -72,7 +73,7 @@ def test_the_first_gradient_is_the_policy_gradient():
         torch.testing.assert_close(grads, own[name].grad, atol=2e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("normalize", ["task", "off"])
+@pytest.mark.parametrize("normalize", [True, False])
 def test_a_task_with_large_rewards_does_not_own_the_gradient(normalize):
     """With a head for each task: the other task's gradient is the same to the bit, its own nearly the same."""
     algorithm = ppo(multi_head=True, entropy=0.0, normalize_advantage=normalize)
@@ -82,14 +83,14 @@ def test_a_task_with_large_rewards_does_not_own_the_gradient(normalize):
     before = first_gradient(algorithm, policy, batch)["w2"]
     after = first_gradient(algorithm, policy, batch._replace(reward=batch.reward * scale))["w2"]
     assert torch.equal(after[1], before[1])
-    torch.testing.assert_close(after[0], before[0] * (1 if normalize == "task" else 1000), rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(after[0], before[0] * (1 if normalize else 1000), rtol=1e-2, atol=1e-5)
 
 
 def test_the_clipped_surrogate():
     ratio = torch.tensor([0.5, 0.5, 1.0, 1.5, 1.5])
     advantage = torch.tensor([1.0, -1.0, 2.0, 1.0, -1.0])
-    torch.testing.assert_close(clipped(ratio.log(), advantage, 0.2), torch.tensor([0.5, -0.8, 2.0, 1.2, -1.5]))
-    assert clipped(torch.tensor(1000.0), torch.tensor(0.0), 0.2) == 0
+    torch.testing.assert_close(clipped(ratio, advantage, 0.2), torch.tensor([0.5, -0.8, 2.0, 1.2, -1.5]))
+    assert clipped(likelihood_ratio(torch.tensor(1000.0)), torch.tensor(0.0), 0.2) == 0
 
 
 def test_minibatches_hold_every_valid_step_once_and_every_task_alike():
@@ -131,29 +132,6 @@ def test_actors_compute_the_learners_policy(tasks, heads, spec):
         np.testing.assert_allclose(drawn, out + at.log_std.exp().reshape(1, ACT).numpy() * noise, atol=1e-5)
 
 
-@pytest.mark.parametrize("filling", [float("nan"), 1e6])
-def test_what_lies_behind_the_end_has_no_influence(filling):
-    algorithm = ppo()
-    clean = rounds(algorithm)
-    behind = clean.valid == 0
-    dirty = clean._replace(
-        obs=torch.where(behind[..., None], filling, clean.obs),
-        action=torch.where(behind[..., None], filling, clean.action),
-        reward=torch.where(behind, filling, clean.reward),
-    )
-    a, b = (updated(algorithm, algorithm.init([0]), [one], torch.Generator().manual_seed(0)) for one in (clean, dirty))
-    assert_same(a, b)
-
-
-def test_coming_back_in_the_midst_changes_no_bit():
-    algorithm, generator = ppo(), torch.Generator().manual_seed(3)
-    batches = [rounds(algorithm, 2, i) for i in range(4)]
-    state = updated(algorithm, algorithm.init([0, 1]), batches[:2], generator)
-    copy, later = map_tree(torch.clone, state), torch.Generator()
-    later.set_state(generator.get_state())
-    assert_same(updated(algorithm, state, batches[2:], generator), updated(algorithm, copy, batches[2:], later))
-
-
 def test_the_noise_says_how_steps_are_shuffled():
     algorithm, batch = ppo(), rounds(ppo())
     states = [algorithm.init([0]) for _ in range(3)]
@@ -161,16 +139,6 @@ def test_the_noise_says_how_steps_are_shuffled():
         algorithm.update(state, batch, torch.tensor([seed]))
     assert torch.equal(states[0].policy["w0"], states[1].policy["w0"])
     assert not torch.equal(states[0].policy["w0"], states[2].policy["w0"])
-
-
-def test_seeds_do_not_know_each_other():
-    algorithm, batch = ppo(), rounds(ppo(), 2)
-    both, seeds = algorithm.init([4, 5]), torch.tensor([7, 8])
-    algorithm.update(both, batch, seeds)
-    for s in range(2):
-        alone = algorithm.init([4 + s])
-        algorithm.update(alone, index_tree(batch, slice(s, s + 1)), seeds[s : s + 1])
-        assert_same(index_tree(both, s), index_tree(alone, 0))
 
 
 def test_a_round_is_left_when_the_policy_has_moved_enough():
@@ -208,13 +176,12 @@ def test_the_standard_deviation_stays_in_its_bounds():
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"hidden": ()}, "algo.hidden"),
+        ({"hidden": (0,)}, "algo.hidden"),
         ({"activation": "gelu"}, "relu, tanh"),
         ({"clip": 0}, "algo.clip is 0; it must be positive"),
         ({"gamma": 1.5}, "algo.gamma is 1.5"),
         ({"entropy": -1.0}, "algo.entropy is -1.0; it must be 0 or more"),
         ({"init_std": 20.0}, "algo.init_std is 20.0; it must be between"),
-        ({"normalize_advantage": "all"}, "allowed: task, off"),
     ],
 )
 def test_a_wrong_setting_is_found_at_once(setting, said):

@@ -8,7 +8,7 @@ import torch
 
 from algos import trpo
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, named_leaves
+from core.tree import index_tree, map_tree
 from core.types import Field, Round, TaskSpec
 from tests.algos.made import OBS, SIMULATORS, SPEC, a_round, seen
 from tests.algos.made import params as own
@@ -72,30 +72,6 @@ def test_a_task_with_large_rewards_leaves_the_others_gradient_alone():
     before, after = gradient(plain, policy, one)[0]["w0"], gradient(plain, policy, scaled)[0]["w0"]
     torch.testing.assert_close(after[row[1]], before[row[1]], rtol=1e-10, atol=0)
     assert after[row[0]].norm() > 100 * before[row[0]].norm()
-
-
-def test_what_lies_behind_an_episodes_end_has_no_influence():
-    algorithm, state, batch = made()
-    other = map_tree(torch.clone, state)
-    filled = Round(*(map_tree(torch.clone, batch)))
-    behind = filled.valid == 0
-    assert behind.any()
-    for column in (filled.obs, filled.action, filled.reward):
-        column[behind] = 0.5
-    noise = algorithm.noise(state, [torch.Generator()])
-    first, second = algorithm.update(state, batch, noise), algorithm.update(other, filled, noise)
-    for (path, a), (_, b) in zip(named_leaves((state, first)), named_leaves((other, second)), strict=True):
-        assert torch.equal(a, b), path
-
-
-def test_stacked_seeds_learn_as_alone():
-    algorithm, state, batch = made(seeds=(3, 4))
-    algorithm.update(state, batch, algorithm.noise(state, [torch.Generator(), torch.Generator()]))
-    for s, seed in enumerate((3, 4)):
-        alone = algorithm.init([seed])
-        algorithm.update(alone, index_tree(batch, slice(s, s + 1)), algorithm.noise(alone, [torch.Generator()]))
-        for (path, a), (_, b) in zip(named_leaves(index_tree(state, s)), named_leaves(index_tree(alone, 0)), strict=True):
-            assert torch.equal(a, b), path
 
 
 def test_a_constant_reward_changes_nothing():

@@ -9,7 +9,9 @@ from rich.console import Console
 from core.errors import ConfigError
 from core.types import Weights
 from manyhands import adapt, build
+from manyhands.arguments import EvalArguments
 from manyhands.config import EvaluationConfig
+from manyhands.evaluate import evaluate_run
 from manyhands.outcome import adaptation_table
 from manyhands.result import Outcomes
 from protocols.evaluator import Evaluation, PolicyEvaluator, TaskOutcome
@@ -122,10 +124,14 @@ def test_simulators_without_goals_to_repeat_cannot_have_adaptation():
         EvaluationConfig(adaptation=-1)
 
 
-def test_a_run_evaluates_with_adaptation(tmp_path):
-    """SAC has no memory: the control is the outcome, of the same goals."""
+def test_a_run_evaluates_with_adaptation(tmp_path, capsys):
+    """SAC has no memory: the control is the outcome, of the same goals. And the command judges like the run: after adaptation."""
     folder = run_through(tiny(total_steps=120, evaluation={"adaptation": 2, "episodes": 3}), tmp_path)
     row = evaluations(folder)[-1]
     assert row["eval/zero_shot_return"] == pytest.approx(row["eval/return"], rel=1e-5)
     assert row["eval/gain_any"] == 0.0
     assert row["eval/exploration_return"] != row["eval/return"]
+    assert evaluate_run(EvalArguments(name=folder.name, runs=tmp_path, episodes=2)) == 0
+    assert "after 2 adaptation episodes" in " ".join(capsys.readouterr().out.split())
+    (file,) = (folder / "evaluations").glob("*fresh-0.jsonl")
+    assert len(Results.read(file).rows) == 2 * 4, "all of each trial: two looks and what is between them"

@@ -53,8 +53,11 @@ def reattach(ring):
     return Ring.attach(ring.path, readonly=False)
 
 
-@pytest.mark.parametrize("dtype", [DTYPE, FRAMED])
-@pytest.mark.parametrize("action", ["insert", "discard_episode", "discard_open"])
+@pytest.mark.parametrize(
+    ("action", "dtype"),
+    [("insert", DTYPE), ("insert", FRAMED), ("discard_episode", DTYPE), ("discard_open", DTYPE)],
+    ids=["insert", "insert framed", "discard_episode", "discard_open"],
+)
 def test_killed_at_every_instruction(make_ring, action, dtype):
     """A chunk that wraps around, and discards, interrupted everywhere; then the sender tries again."""
     made = make_ring(tasks=2, capacity=16, window=4, dtype=dtype)

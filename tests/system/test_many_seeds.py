@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+from dataclasses import replace
 
 import psutil
 import pytest
 
+from algos.ppo import Config as PpoConfig
 from core.metrics import read_metrics
 from manyhands import config_file
 from manyhands.registry import Registry
@@ -98,6 +100,17 @@ def test_each_seed_is_the_run_it_would_be_alone(tmp_path, many, alone, stack):
         assert f"seed {seed}: done. next: manyhands eval {row.id} --runs {tmp_path / 'runs'}\n" in out
         assert f"run {row.id} in" in (row.path / "logs/output.log").read_text()
         check_same_as_alone(alone[seed], row)
+
+
+def test_on_policy_seeds_share_a_learner_too(tmp_path, many):
+    """A round of each is 2 x 2 episodes of 20 steps; the seeds end where each ends alone."""
+    config = tiny(algorithm="ppo", algo=PpoConfig(hidden=(8,), episodes=1, epochs=1, minibatches=1), total_steps=240)
+    code, out, err = end(many(config, "0,1", 2, 2))
+    assert (code, err) == (0, ""), out
+    for seed, row in rows(tmp_path).items():
+        alone = run_through(replace(config, seed=seed), tmp_path / "alone")
+        for name in EXACT:
+            assert_equal(saved(alone).components[name], saved(row.path).components[name], name)
 
 
 def test_one_after_the_other_in_this_process(tmp_path, capsys):
