@@ -8,12 +8,14 @@ at once, its eps falling from 1 to 0. All test on 10 points of 600 new waves, wi
     python bench/sine.py            writes bench/results/sine.json and sine.md
 """
 
+import argparse
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,46 +144,55 @@ def run(method: str, seed: int, iterations: int = 0) -> dict[int, float]:
     return test(train(method, seed, iterations or ITERATIONS[method]), net_of(method))
 
 
-def table(mse: dict[str, dict[int, dict[int, float]]], seconds: dict[str, list[float]]) -> list[str]:
+def report(told: dict[str, Any], mse: dict[str, dict[int, dict[int, float]]], seconds: dict[str, list[float]]) -> str:
     """Mean and standard deviation over seeds, a row for each method."""
-    lines = ["| method | iterations | " + " | ".join(map(str, STEPS)) + " | s per seed |", "|---" + "|---:" * (len(STEPS) + 2) + "|"]
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    lines = ["# Sine regression", "", f"`{told['command']}`, {told['machine']}, load {told['load']:.1f} at the end; {versions}.", ""]
+    lines += [*(__doc__ or "").splitlines()[2:6], ""]
+    lines += [
+        f"Mean squared error on {TEST_POINTS} other points of a wave after so many gradient steps on {SHOTS}, mean and standard deviation"
+    ]
+    seeds = f"over {len(told['seeds'])} seeds"
+    lines += [f"{seeds}; CPU seconds of the process, training and test, the first seed's with tracing or loading the graph.", ""]
+    lines += [
+        "| method | iterations | " + " | ".join(map(str, STEPS)) + " | CPU s of each seed |",
+        "|---" + "|---:" * (len(STEPS) + 2) + "|",
+    ]
     for method, by_seed in mse.items():
         rows = np.array([[found[n] for n in STEPS] for found in by_seed.values()])
         cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(rows.mean(0), rows.std(0, ddof=1), strict=True)]
         took = ", ".join(f"{s:.0f}" for s in seconds[method])
         lines.append(f"| {method} | {ITERATIONS[method]:,} | " + " | ".join(cells) + f" | {took} |")
-    return lines
+    return "\n".join(lines) + "\n"
 
 
-def main(seeds: Sequence[int] = (0, 1, 2)) -> None:
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, help="how many, at least 2")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    args = parser.parse_args()
+    if args.seeds < 2:
+        parser.error("--seeds must be at least 2: the table shows a standard deviation")
+    return args
+
+
+def main() -> None:
+    args = arguments()
     torch.set_num_threads(1)
-    mse: dict[str, dict[int, dict[int, float]]] = {}
-    seconds: dict[str, list[float]] = {}
-    for method in ITERATIONS:
-        mse[method], seconds[method] = {}, []
-        for seed in seeds:
-            begin = time.perf_counter()
-            mse[method][seed] = run(method, seed)
-            seconds[method].append(time.perf_counter() - begin)
+    seeds = list(range(args.seeds))
+    mse: dict[str, dict[int, dict[int, float]]] = {method: {} for method in ITERATIONS}
+    seconds: dict[str, list[float]] = {method: [] for method in ITERATIONS}
+    for method, seed in product(ITERATIONS, seeds):
+        begin = time.process_time()
+        mse[method][seed] = run(method, seed)
+        seconds[method].append(time.process_time() - begin)
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    where = {"command": command_line("sine"), "machine": f"{os.cpu_count()} cores, one thread", "versions": versions}
-    load = os.getloadavg()[0]
-    write_json(
-        RESULTS / "sine.json", {**where, "load": load, "iterations": ITERATIONS, "seeds": list(seeds), "mse": mse, "seconds": seconds}
-    )
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = ["# Sine regression", "", f"`{where['command']}`, {where['machine']}, load {load:.1f} at the end; {named}.", ""]
-    lines += [*(__doc__ or "").splitlines()[2:6], ""]
-    lines += [
-        f"Mean squared error on {TEST_POINTS} other points of a wave after so many gradient steps on {SHOTS}, mean and standard deviation"
-    ]
-    lines += [
-        f"over {len(seeds)} seeds; wall clock of every seed, the test included, of the first also the compiling.",
-        "",
-        *table(mse, seconds),
-    ]
-    write(RESULTS / "sine.md", "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    told = {"command": command_line("sine"), "machine": f"{os.cpu_count()} cores, one thread", "versions": versions}
+    told |= {"load": os.getloadavg()[0], "iterations": ITERATIONS, "seeds": seeds}
+    write_json(args.out / "sine.json", {**told, "mse": mse, "cpu_seconds": seconds})
+    text = report(told, mse, seconds)
+    write(args.out / "sine.md", text)
+    print(text)
 
 
 if __name__ == "__main__":
