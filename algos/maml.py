@@ -26,7 +26,7 @@ from algos.lib.adaptation import Params, adapted, choose_lanes, has_lanes, numpy
 from algos.lib.advantages import advantages, mean_return, valid_mean
 from algos.lib.mlp import Activation, init_mlp, mlp, numpy_mlp
 from algos.lib.policies import Distribution, head
-from algos.lib.trust_region import Region, trust_region_step
+from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import index_tree, stack_trees, write_tree
@@ -253,6 +253,13 @@ class MAML:
         gain = gain + self.config.entropy_coef * self.entropy(now, last)
         return gain, valid_mean(self.head.kl(old, now), last.valid).mean()
 
+    def output(self, phases: Sequence[Episodes], old: Distribution) -> Output:
+        """The KL of ``both``, by way of the adapted policies' output."""
+        return Output(
+            lambda params: self.after(params, phases),
+            lambda at: valid_mean(self.head.kl(old, Distribution(*at)), phases[-1].valid).mean(),
+        )
+
     def clipped_loss(self, params: Params, phases: Sequence[Episodes]) -> Tensor:
         """What "ppo" lowers (Schulman et al. 2017, equation 7), 0-d, every lane with the same weight."""
         now, last, clip = self.after(params, phases), phases[-1], self.config.clip
@@ -284,7 +291,7 @@ class MAML:
         if self.config.outer == "ppo":
             params, moments, steps = self.by_ppo(state, phases)
         else:
-            taken = trust_region_step(both, state.params, self.region)
+            taken = trust_region_step(both, state.params, self.region, self.output(phases, old))
             params, moments, steps = taken.params, state.adam, state.steps
             metrics["accepted"] = torch.full_like(explained, taken.share)
         with torch.no_grad():

@@ -20,7 +20,7 @@ from torch import Tensor
 from algos.lib.advantages import advantages, valid_mean
 from algos.lib.mlp import Activation, init_mlp, numpy_mlp, task_mlp
 from algos.lib.policies import Distribution, head
-from algos.lib.trust_region import Region, trust_region_step
+from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import index_tree, stack_trees, write_tree
@@ -163,6 +163,13 @@ class TRPO:
         gain = valid_mean(ratio * data.advantage, data.valid).mean() + self.config.entropy_coef * self.entropy(now, data)
         return gain, valid_mean(self.head.kl(data.old, now), data.valid).mean()
 
+    def output(self, data: Data) -> Output:
+        """The KL of ``objective``, by way of the policy's output."""
+        return Output(
+            lambda policy: self.distribution(policy, data.obs),
+            lambda at: valid_mean(self.head.kl(data.old, Distribution(*at)), data.valid).mean(),
+        )
+
     def entropy(self, at: Distribution, data: Data) -> Tensor:
         """0-d, nats."""
         return valid_mean(self.head.entropy(at), data.valid).mean()
@@ -180,7 +187,7 @@ class TRPO:
         def both(policy: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return self.objective(policy, data)
 
-        taken = trust_region_step(both, state.policy, self.region)
+        taken = trust_region_step(both, state.policy, self.region, self.output(data))
         with torch.no_grad():
             gain, kl = both(taken.params)
             entropy = self.entropy(self.distribution(taken.params, data.obs), data)

@@ -1,5 +1,6 @@
 """Sizes and made-up data of ``bench/meta_update.py``: numpy alone, the same numbers for all sides."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ CLIP, ENTROPY, MAX_GRAD_NORM, ADAM_EPS = 0.2, 5e-3, 1.0, 1e-5
 """RL2 and PPO"""
 STEP, BARE = "update step", "update step, without its log"
 """Modes. The second has the same results but none of the histograms that the peer makes for its log."""
+CALL_LIMIT_S = 540.0
+"""for one update; the sizes of whole runs take long"""
 
 Array = NDArray[np.float32]
 
@@ -73,7 +76,7 @@ def phases(sizes: Sizes, inputs: int = OBS) -> list[Phase]:
 def weights(sizes: Sizes) -> list[tuple[Array, Array]]:
     """(in, out) and (out,) of each layer, so that both sides of MAML-TRPO have the same line search."""
     rng, widths, made = np.random.default_rng(1), (OBS, *sizes.hidden, ACTION), []
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         scale = (0.1 if i == len(sizes.hidden) else 1.0) / np.sqrt(fan_in)
         made.append(((scale * rng.standard_normal((fan_in, fan_out))).astype(np.float32), np.zeros(fan_out, np.float32)))
     return made

@@ -11,6 +11,7 @@ from meta_data import (
     ACTION,
     BACKTRACK,
     BARE,
+    CALL_LIMIT_S,
     CHUNK,
     CLIP,
     DELTA,
@@ -49,7 +50,7 @@ class MetaworldAlgorithms:
         calls, count = {"maml": peer_maml, "rl2": peer_rl2, "ppo": peer_ppo}[sizes.method](sizes)
         self.modes = {name: Mode(call, 1, least=1) for name, call in calls.items()}
         self.note = f"its own code, unmodified; {jax.devices()}; every update is waited for"
-        self.about = {"work": count()}
+        self.about = {"work": count(), "call_limit_s": CALL_LIMIT_S}
 
 
 def world(inputs: int) -> Any:

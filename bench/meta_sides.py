@@ -13,6 +13,7 @@ from meta_data import (
     ACTION,
     ADAM_EPS,
     BACKTRACK,
+    CALL_LIMIT_S,
     CASES,
     CHUNK,
     CLIP,
@@ -48,7 +49,7 @@ class Ours:
         call, self.count = {"maml": ours_maml, "rl2": ours_rl2, "ppo": ours_ppo}[sizes.method](sizes)
         self.modes = {STEP: Mode(call, 1, least=1)}
         self.note = f"{threads} thread(s), eager, {chosen.describe()}"
-        self.about = {"work": self.count()}
+        self.about = {"work": self.count(), "call_limit_s": CALL_LIMIT_S}
 
 
 Made = tuple[Callable[[], object], Callable[[], dict[str, Any]]]
@@ -87,12 +88,13 @@ def ours_maml(sizes: Sizes) -> Made:
 
     def count() -> dict[str, Any]:
         taken = step()
-        gain, kl = both(taken.params)
+        with torch.no_grad():
+            gain, kl = both(taken.params)
         tries = 1 + round(np.log(taken.share) / np.log(BACKTRACK)) if taken.share else TRIES
         return work(params, 0, PRODUCTS + 1, tries) | {"gain": float(gain), "kl": float(kl)}
 
     def step() -> Any:
-        return trust_region_step(both, params, algorithm.region)
+        return trust_region_step(both, params, algorithm.region, algorithm.output(data, old))
 
     return step, count
 
