@@ -35,7 +35,7 @@ from sac_sides import Mode, serve
 
 
 class Ours:
-    """The update of a run but for its advantages and metrics, on the float32 matmul path that the learner chooses."""
+    """The update of a run but for its advantages and metrics, on the float32 matmul path and with the memory that the learner chooses."""
 
     packages = ("torch", "numpy")
 
@@ -43,8 +43,10 @@ class Ours:
         import torch
 
         from learner import precision
+        from learner.device import keep_memory
 
         torch.set_num_threads(threads)
+        keep_memory()
         chosen = precision.begin(torch.device("cpu"), "auto", False)
         call, self.count = {"maml": ours_maml, "rl2": ours_rl2, "ppo": ours_ppo}[sizes.method](sizes)
         self.modes = {STEP: Mode(call, 1, least=1)}
