@@ -30,7 +30,7 @@ from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import clipped, likelihood_ratio, taken_only
-from algos.lib.trust_region import Region, trust_region_step
+from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.tree import index_tree, stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
@@ -248,6 +248,13 @@ class MAML:
         gain = group_mean(self.ratio(now, last) * last.advantage, last.valid) + self.config.entropy * self.entropy(now, last)
         return gain, group_mean(self.head.kl(old, now), last.valid)
 
+    def output(self, phases: Sequence[Episodes], old: Distribution) -> Output:
+        """The KL of ``both``, by way of the adapted policies' output."""
+        return Output(
+            lambda params: self.after(params, phases),
+            lambda at: group_mean(self.head.kl(old, Distribution(*at)), phases[-1].valid),
+        )
+
     def clipped_loss(self, params: Params, phases: Sequence[Episodes]) -> Tensor:
         """What "ppo" lowers (Schulman et al. 2017, equation 7), 0-d, every lane with the same weight."""
         now, last = self.after(params, phases), phases[-1]
@@ -279,7 +286,7 @@ class MAML:
         if self.config.outer == "ppo":
             params, moments, steps = self.by_ppo(state, phases)
         else:
-            taken = trust_region_step(both, state.params, self.region)
+            taken = trust_region_step(both, state.params, self.region, self.output(phases, old))
             params, moments, steps = self.head.bounded(taken.params), state.adam, state.steps
             metrics["accepted"] = torch.full_like(explained, taken.share)
         with torch.no_grad():

@@ -24,7 +24,7 @@ from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import likelihood_ratio, task_major
-from algos.lib.trust_region import Region, trust_region_step
+from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
@@ -159,6 +159,13 @@ class TRPO:
         gain = group_mean(ratio * data.advantage, data.valid) + self.config.entropy * self.entropy(now, data)
         return gain, group_mean(self.head.kl(data.old, now), data.valid)
 
+    def output(self, data: Data) -> Output:
+        """The KL of ``objective``, by way of the policy's output."""
+        return Output(
+            lambda policy: self.distribution(policy, data.obs),
+            lambda at: group_mean(self.head.kl(data.old, Distribution(*at)), data.valid),
+        )
+
     def entropy(self, at: Distribution, data: Data) -> Tensor:
         """0-d, nats."""
         return group_mean(self.head.entropy(at), data.valid)
@@ -176,7 +183,7 @@ class TRPO:
         def both(policy: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             return self.objective(policy, data)
 
-        taken = trust_region_step(both, state.policy, self.region)
+        taken = trust_region_step(both, state.policy, self.region, self.output(data))
         with torch.no_grad():
             gain, kl = both(taken.params)
             entropy = self.entropy(self.distribution(taken.params, data.obs), data)

@@ -82,7 +82,7 @@ class Side:
         self.process.stdin.write((json.dumps({"mode": mode, "slice_s": slice_s}) + "\n").encode())
 
     def answer(self, slice_s: float) -> dict[str, float]:
-        return self._answer(30.0 + 10 * slice_s)
+        return self._answer(self.about.get("call_limit_s", 30.0) + 10 * slice_s)
 
     def _answer(self, limit_s: float) -> dict[str, Any]:
         if not select.select([self.process.stdout], [], [], limit_s)[0]:

@@ -99,21 +99,29 @@ def install(args: argparse.Namespace) -> Path:
     return python
 
 
-def main() -> None:
-    parser = _turns.arguments(SUITE, __doc__, slice_s=1.0, rows=250_000, minutes=20.0)
+def peer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python312", help="a Python >= 3.12 for metaworld-algorithms; without it python3.12, python3.13 and pyenv are tried"
     )
     parser.add_argument("--peer-source", help="a git repository that has the pinned commit, instead of GitHub")
-    args = _turns.parsed(parser)
-    pythons, missing = {}, {}
-    if PEER in args.sides:
-        try:
-            pythons[PEER] = install(args)
-        except (PeerError, subprocess.CalledProcessError) as error:
-            missing[PEER] = str(error)
+
+
+def peer(args: argparse.Namespace) -> tuple[dict[str, Path], dict[str, str]]:
+    """Its python, or why it cannot be had; by name."""
     os.environ["WANDB_MODE"] = "disabled"
-    _turns.run(SUITE, args, pythons, missing, peer=f"{URL} at {COMMIT[:7]}")
+    if PEER not in args.sides:
+        return {}, {}
+    try:
+        return {PEER: install(args)}, {}
+    except (PeerError, subprocess.CalledProcessError) as error:
+        return {}, {PEER: str(error)}
+
+
+def main() -> None:
+    parser = _turns.arguments(SUITE, __doc__, slice_s=1.0, rows=250_000, minutes=20.0)
+    peer_arguments(parser)
+    args = _turns.parsed(parser)
+    _turns.run(SUITE, args, *peer(args), peer=f"{URL} at {COMMIT[:7]}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.tree import index_tree, map_tree
 from core.types import Round, Rounds
-from learner.device import CORES, memory_errors, scope
+from learner.device import CORES, keep_memory, memory_errors, scope
 from learner.settings import Config
 from learner.states import SeedStates, numbers
 
@@ -47,6 +47,7 @@ class RoundLearner(SeedStates):
         super().__init__(algorithm, seeds, config, threads=config.threads or CORES)
         self._sources, self.phases = list(sources), plan.phases
         self._retired: set[int] = set()
+        keep_memory()
         with scope(self.device), memory_errors():
             state = algorithm.init([tree.child("init").integer() for tree in seeds])
             self._state = map_tree(lambda leaf: leaf.to(self.device), state)

@@ -22,9 +22,9 @@ def adapted(params: Params, losses: Sequence[Callable[[Params], Tensor]], lr: fl
     through = through and any(tensor.requires_grad for tensor in params.values())
     for loss in losses:
         with torch.enable_grad():
-            at = params if through else {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
+            at = {k: x.contiguous() if through else x.detach().contiguous().requires_grad_() for k, x in params.items()}
             slopes = torch.autograd.grad(loss(at), list(at.values()), create_graph=through)
-        params = {name: tensor - lr * slope for (name, tensor), slope in zip(params.items(), slopes, strict=True)}
+        params = {name: torch.add(tensor, slope, alpha=-lr) for (name, tensor), slope in zip(params.items(), slopes, strict=True)}
     return params
 
 

@@ -82,15 +82,17 @@ class _GRU(torch.autograd.Function):
         acts, q = torch.empty_like(gates), torch.empty_like(states[1:])
         states[0] = h
         product = torch.empty_like(gates[0])
-        for t in range(T):
-            h, rz, n = states[t], acts[t, ..., : 2 * H], acts[t, ..., 2 * H :]
+        upper, last = product[..., : 2 * H], product[..., 2 * H :]
+        given, bent = gates.split([2 * H, H], -1), acts.split([2 * H, H], -1)
+        steps = zip(*(x.unbind(0) for x in (*given, *bent, bent[0][..., :H], bent[0][..., H:], q, states[:-1], states[1:])), strict=True)
+        for t, (a_rz, a_n, rz, n, r, z, qt, h, after) in enumerate(steps):  # views made at once: one by one they take a tenth of the time
             torch.matmul(h, wh, out=product)
-            torch.add(gates[t, ..., : 2 * H], product[..., : 2 * H], out=rz).sigmoid_()
-            torch.add(product[..., 2 * H :], bn, out=q[t])
-            torch.addcmul(gates[t, ..., 2 * H :], rz[..., :H], q[t], out=n).tanh_()
-            torch.lerp(n, h, rz[..., H:], out=states[t + 1])
+            torch.add(a_rz, upper, out=rz).sigmoid_()
+            torch.add(last, bn, out=qt)
+            torch.addcmul(a_n, r, qt, out=n).tanh_()
+            torch.lerp(n, h, z, out=after)
             if keep is not None:
-                torch.where(keep[t], h, states[t + 1], out=states[t + 1])
+                torch.where(keep[t], h, after, out=after)
         ctx.save_for_backward(states, acts, q, wh, keep)
         return states[1:]
 
@@ -107,10 +109,12 @@ class _GRU(torch.autograd.Function):
         )  # of h' by r, z and q before they bend
         inner, upper, transposed = torch.empty_like(slopes), torch.empty_like(z), wh.mT.contiguous()
         dh = torch.zeros_like(out[0])
-        for t in range(len(out) - 1, -1, -1):
-            torch.add(dh, out[t], out=upper[t])
-            torch.mul(slopes[t], upper[t].unsqueeze(-2), out=inner[t])
-            dh = torch.addcmul(inner[t].flatten(-2) @ transposed, upper[t], z[t])
+        flat = inner.flatten(-2)
+        steps = list(zip(*(x.unbind(0) for x in (out, upper, upper.unsqueeze(-2), slopes, inner, flat, z)), strict=True))
+        for slope, total, column, bends, into, row, zt in reversed(steps):
+            torch.add(dh, slope, out=total)
+            torch.mul(bends, column, out=into)
+            dh = torch.addcmul(row @ transposed, total, zt)
         dwh, bias = _weights(states[:-1], inner.flatten(-2)), _sum_over_steps(inner[..., 2, :])
         inner[..., 2, :] = by_a * upper  # what came from outside, a, is not multiplied by r
         return inner.flatten(-2), dh, dwh, bias, None

@@ -1,10 +1,22 @@
 """Trust region steps against closed forms: quadratics, and the Fisher matrix of a linear Gaussian policy."""
 
+import pytest
 import torch
 
 from algos.lib.mlp import init_mlp, mlp
-from algos.lib.policies import Gaussian
-from algos.lib.trust_region import Region, conjugate_gradient, curvature, flat, full_step, line_search, shaped, trust_region_step
+from algos.lib.policies import Choice, Distribution, Gaussian
+from algos.lib.trust_region import (
+    Output,
+    Region,
+    conjugate_gradient,
+    curvature,
+    flat,
+    full_step,
+    gauss_newton,
+    line_search,
+    shaped,
+    trust_region_step,
+)
 
 REGION = Region(delta=0.01, cg_iterations=10, damping=0.0, backtrack=0.8, backtracks=15)
 OBS, ACT, STEPS = 4, 2, 300
@@ -156,3 +168,20 @@ def test_a_flat_objective_moves_nothing():
     taken = trust_region_step(constant, policy, REGION)
     assert taken.share == 0
     assert all(taken.params[k] is policy[k] for k in policy)
+
+
+@pytest.mark.parametrize("head", [Gaussian(ACT, 0.7), Choice(ACT)])
+def test_at_the_old_parameters_the_cheaper_product_is_the_hessian_s(head):
+    network = init_mlp((OBS, 5, ACT), torch.Generator().manual_seed(1))
+    leaves = {k: v.double().requires_grad_() for k, v in (network | head.init()).items()}
+    x = drawn(STEPS, OBS, seed=2)
+
+    def policy(params):
+        return head.read(params, mlp(params, x, "tanh"))
+
+    old = Distribution(*(part.detach() for part in policy(leaves)))
+    exact = curvature(head.kl(old, policy(leaves)).mean(), list(leaves.values()))
+    cheap = gauss_newton(Output(policy, lambda at: head.kl(old, Distribution(*at)).mean()), leaves)
+    for seed in range(3):
+        v = drawn(sum(leaf.numel() for leaf in leaves.values()), seed=seed)
+        torch.testing.assert_close(cheap(v), exact(v), rtol=1e-9, atol=1e-12)
