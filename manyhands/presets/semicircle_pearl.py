@@ -3,7 +3,7 @@
 from actors.worker import Config as ActorConfig
 from algos.pearl import Config as PearlConfig
 from learner.settings import Config as LearnerConfig
-from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
+from manyhands.config import EvaluationConfig, ReplayConfig, RunConfig
 from simulators.semicircle import Options
 
 
@@ -20,7 +20,6 @@ def preset() -> RunConfig:
         total_steps=60_000,
         actors=ActorConfig(actors=1, simulators=1, chunk=20, random_steps=0),
         replay=ReplayConfig(capacity=10_000, updates_per_step=0.1, min_size=3200, max_lead_steps=1600),
-        learner=LearnerConfig(threads=1, eager_first=100),
+        learner=LearnerConfig(threads=1),
         evaluation=EvaluationConfig(every_steps=10_000, episodes=1, adaptation=5),
-        checkpoint=CheckpointConfig(every_s=30, keep=30),
     )
