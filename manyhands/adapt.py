@@ -1,7 +1,7 @@
 """``manyhands adapt``: a saved policy adapts to goals it never saw, and is looked at on the way; a table, and every episode."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,16 +138,14 @@ def held_out(config: configs.RunConfig) -> configs.RunConfig:
     Raises:
         ConfigError: its simulator keeps none apart, or they were trained on.
     """
-    first = config.tasks[0]
-    if config.simulator_options.get("split") != "train":
-        raise ConfigError(f"--held-out has no meaning for {first}: goals are kept apart by simulators with split=train, such as semicircle")
+    classes, options = dict.fromkeys(task.partition("@")[0] for task in config.tasks), config.simulator_options | {"split": "test"}
+    apart = config.simulator_options.get("split") == "train"
+    tasks = [f"{name}@{goal}" for name in classes if apart for goal in range(named_goals(name, options))]
+    if not tasks:
+        allowed = "Allowed: simulators that name their goals and were trained on with split=train, such as semicircle"
+        raise ConfigError(f"--held-out is asked for, but no goals of {config.tasks[0]} were kept apart. {allowed}")
     simulator = replace(config.simulator, split="test")  # type: ignore[type-var] - every Options is a dataclass
-    classes = dict.fromkeys(task.partition("@")[0] for task in config.tasks)
-    return replace(
-        config,
-        simulator=simulator,
-        tasks=tuple(f"{name}@{goal}" for name in classes for goal in range(named_goals(name, asdict(simulator)))),
-    )
+    return replace(config, simulator=simulator, tasks=tuple(tasks))
 
 
 def _protocol(options: AdaptArguments, config: configs.RunConfig) -> metaworld.Protocol:

@@ -14,9 +14,7 @@ def preset() -> RunConfig:
         tasks=tuple(f"semicircle:dense@{goal}" for goal in range(40)),
         simulator=Options(),
         algorithm="pearl",
-        algo=PearlConfig(
-            hidden=sizes, encoder_hidden=sizes, latent_dim=5, meta_batch=10, batch_size=64, kl_weight=0.1, recent=40, **rates
-        ),
+        algo=PearlConfig(hidden=sizes, encoder_hidden=sizes, latent_dim=5, meta_batch=10, batch_size=64, kl_weight=0.1, recent=40, **rates),
         total_steps=60_000,
         actors=ActorConfig(actors=1, simulators=1, chunk=20, random_steps=0),
         replay=ReplayConfig(capacity=10_000, updates_per_step=0.1, min_size=3200, max_lead_steps=1600),
