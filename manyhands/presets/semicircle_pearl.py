@@ -17,7 +17,7 @@ def preset() -> RunConfig:
         tasks=tuple(f"semicircle:dense@{goal}" for goal in range(40)),
         simulator=Options(),
         algorithm="pearl",
-        algo=sized(recent=40, kl_weight=0.1, gamma=0.9, tau=0.01, policy_lr=1e-3, critic_lr=1e-3, encoder_lr=1e-3),
+        algo=sized(kl_weight=0.1, gamma=0.9, tau=0.01, policy_lr=1e-3, critic_lr=1e-3, encoder_lr=1e-3),
         total_steps=60_000,
         actors=ActorConfig(actors=1, simulators=1, chunk=20, random_steps=0),
         replay=ReplayConfig(capacity=10_000, updates_per_step=0.1, min_size=3200, max_lead_steps=1600),
