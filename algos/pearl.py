@@ -98,10 +98,8 @@ class Config:
         for name in (*whole, "policy_lr", "critic_lr", "encoder_lr", "alpha_lr", "reward_scale", "initial_alpha"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
-        if self.recent is not None and self.recent < 0:
-            raise ConfigError(f"algo.recent is {self.recent}; it must be 0 or more")
-        for name in ("kl_weight", "policy_mean_reg", "policy_std_reg", "max_grad_norm"):
-            if getattr(self, name) < 0:
+        for name in ("recent", "kl_weight", "policy_mean_reg", "policy_std_reg", "max_grad_norm"):
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be 0 or more")
         for name in ("gamma", "tau"):
             if not 0 < getattr(self, name) <= 1:
