@@ -35,6 +35,8 @@ LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
 VARIANCE_FLOOR = 1e-7
 """least variance that one transition's Gaussian has"""
 CRITICS = ("value", "twin")
+EPISODES = 2
+"""newest of a task that are context by default: a number of transitions would be too old a policy's where episodes are short"""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Config:
     """transitions per task and update"""
     context: int = 64
     """C, transitions that a task's posterior is inferred from; acting counts no posterior as of more"""
-    recent: int = 1000
-    """transitions of a task, its newest, that the context is drawn from: those of nearly the policy that will act; 0: all"""
+    recent: int | None = None
+    """transitions of a task, its newest, that the context is drawn from: those of nearly the policy that will act. None: as many as two
+    episodes have; 0: all, with which adaptation is unlearned"""
     trial: int = 2
     """episodes that collect with one posterior, the first of them with z from the prior"""
     kl_weight: float = 1.6
@@ -96,7 +99,7 @@ class Config:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
         for name in ("recent", "kl_weight", "policy_mean_reg", "policy_std_reg", "max_grad_norm"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be 0 or more")
         for name in ("gamma", "tau"):
             if not 0 < getattr(self, name) <= 1:
@@ -180,7 +183,7 @@ class PEARL:
             tasks=drawn,
             hold=config.hold if drawn else 1,
             context=config.context,
-            recent=config.recent,
+            recent=EPISODES * spec.horizon if config.recent is None else config.recent,
         )
 
     def fields(self) -> tuple[Field, ...]:

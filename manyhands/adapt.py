@@ -25,6 +25,7 @@ from protocols.evaluator import PolicyEvaluator
 from protocols.plan import per_goal
 from protocols.rows import Results
 from protocols.schedule import Schedule
+from simulators import named_goals
 from simulators.pool import SimulatorPool
 
 GOALS = 20
@@ -53,7 +54,7 @@ def adapt_run(options: AdaptArguments) -> int:
     told["checkpoint"] = options.which if options.step is None else f"{options.which} of step {options.step}"
     told |= {} if protocol is None else {"protocol": protocol.name, "setting": protocol.setting}
     try:
-        results = _played(evaluator, weights, told, config.tasks, options.seed)
+        results = _played(evaluator, weights, told, config.tasks, options.seed, options.held_out)
     finally:
         evaluator.close()
     results.write(row.path / "evaluations" / f"adapt-{options.episodes}-version-{weights.version}-{where}.jsonl")
@@ -64,8 +65,14 @@ def adapt_run(options: AdaptArguments) -> int:
     return 0
 
 
-def _played(evaluator: PolicyEvaluator, weights: Weights, told: Mapping[str, Any], known: Sequence[str], seed: int) -> Results:
+def _played(
+    evaluator: PolicyEvaluator, weights: Weights, told: Mapping[str, Any], known: Sequence[str], seed: int, held_out: bool = False
+) -> Results:
     """All trials, if the policy can play their tasks.
+
+    Args:
+        known: tasks of the training.
+        held_out: none of the goals is one of them, also where they have the same number.
 
     Raises:
         ConfigError: the policy is told which task it is in, and was never told of one of these.
@@ -73,7 +80,7 @@ def _played(evaluator: PolicyEvaluator, weights: Weights, told: Mapping[str, Any
     simulators = evaluator.evaluator.simulators
     simulators.ready()
     means, is_told = look_into(evaluator.algorithm, weights, simulators.spec, len(known))
-    strange = [spec.task for spec in getattr(simulators, "specs", [simulators.spec]) if spec.task not in known]
+    strange = [spec.task for spec in getattr(simulators, "specs", [simulators.spec]) if held_out or spec.task not in known]
     if strange and is_told:
         raise ConfigError(
             f"the run's policy is told which of its {len(known)} tasks it is in, and {strange[0]} is none of them. "
@@ -108,7 +115,12 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _own_tasks(options: AdaptArguments, config: configs.RunConfig, schedule: Schedule, logs: Path) -> tuple[str, PolicyEvaluator]:
-    """Simulators as in training with seeds of their own: fresh goals, or the frozen ones of the training each once."""
+    """Simulators as in training with seeds of their own: fresh goals, or the frozen ones of the training, or those held out, each once."""
+    if options.held_out:
+        config = held_out(config)
+        evaluation = replace(config.evaluation, episodes=options.goals or 1, simulators=0, processes=options.processes)
+        config, name = replace(config, evaluation=evaluation), f"held-out-{options.seed}"
+        return name, build.evaluator(config, build.task_spec(config), logs, seed_name=name, schedule=schedule)
     frozen = config.simulator_options.get("goals", 0)
     goals = options.goals or GOALS
     if frozen:
@@ -118,6 +130,22 @@ def _own_tasks(options: AdaptArguments, config: configs.RunConfig, schedule: Sch
     spec, name = build.task_spec(config), f"fresh-{options.seed}"
     evaluator = build.evaluator(config, spec, logs, seed_name=name, schedule=schedule)
     return "training-goals" if frozen else name, evaluator
+
+
+def held_out(config: configs.RunConfig) -> configs.RunConfig:
+    """The run, of the goals that its simulator keeps apart for tests: every one of them by its name.
+
+    Raises:
+        ConfigError: its simulator keeps none apart, or they were trained on.
+    """
+    classes, options = dict.fromkeys(task.partition("@")[0] for task in config.tasks), config.simulator_options | {"split": "test"}
+    apart = config.simulator_options.get("split") == "train"
+    tasks = [f"{name}@{goal}" for name in classes if apart for goal in range(named_goals(name, options))]
+    if not tasks:
+        allowed = "Allowed: simulators that name their goals and were trained on with split=train, such as semicircle"
+        raise ConfigError(f"--held-out is asked for, but no goals of {config.tasks[0]} were kept apart. {allowed}")
+    simulator = replace(config.simulator, split="test")  # type: ignore[type-var] - every Options is a dataclass
+    return replace(config, simulator=simulator, tasks=tuple(tasks))
 
 
 def _protocol(options: AdaptArguments, config: configs.RunConfig) -> metaworld.Protocol:

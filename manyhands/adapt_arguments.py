@@ -17,12 +17,15 @@ class AdaptArguments(ShowArguments):
     """the test tasks and test goals of ml10, ml45 or ml1-TASK; without it fresh goals of the run's own tasks, as in training"""
     setting: Literal["v3", "2019"] | None = None
     """of the protocol, v3 by default; 2019: horizon 150, reward v1"""
+    held_out: bool = False
+    """the goals that the run's simulator keeps apart for tests, each in a trial of its own; for simulators with the option split"""
     episodes: int = 10
     """that it adapts in, with exploration, per goal"""
     look_episodes: int = 1
     """of each look, without exploration and without a trace; a simulator that repeats itself needs one"""
     goals: int | None = None
-    """per task: the first so many of a protocol, all by default; of the run's own tasks 20 by default"""
+    """per task: the first so many of a protocol, all by default; of the run's own tasks 20 by default; trials of each goal held out,
+    1 by default"""
     which: Literal["last", "best"] = "last"
     """policy of the run's end, or of its best evaluation during training"""
     step: int | None = None
@@ -43,3 +46,5 @@ class AdaptArguments(ShowArguments):
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}. Allowed: {least} and up")
         if self.setting and not self.protocol:
             raise ConfigError("--setting has no meaning here: it goes with --protocol")
+        if self.held_out and self.protocol:
+            raise ConfigError("--held-out has no meaning here: a protocol has test goals of its own")

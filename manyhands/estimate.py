@@ -142,21 +142,25 @@ class _MadeUpRounds:
 
 
 class _MadeUp:
-    """Batches of the right shapes with random content."""
+    """Batches of the right shapes with random content, the tasks drawn and their context included."""
 
     def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
-        lead = (plan.tasks or tasks, plan.batch_size)
+        T = plan.tasks or tasks
+        lead, seen = (T, plan.batch_size), spec.obs_dim + spec.action_dim + 1
         obs, action = (*lead, spec.obs_dim), (*lead, spec.action_dim)
-        self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead)
-        """in the order of ``Batch``"""
-        self.buffer = torch.rand(sum(math.prod(shape) for shape in self.shapes))
+        self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead, (plan.tasks,), (T, plan.context, seen))
+        """in the order of ``Batch``; no words of what the plan does not ask for"""
+        parts = [torch.rand(math.prod(shape)) for shape in self.shapes]
+        parts[-2] = torch.arange(plan.tasks, dtype=torch.float32)
+        self.buffer = torch.cat(parts)
 
     def sample(self) -> None:
         """It is always the same."""
 
     def assemble(self, buffer: torch.Tensor) -> Batch:
         parts = torch.split(buffer, [math.prod(shape) for shape in self.shapes])
-        return Batch(*(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)))
+        *drawn, chosen, context = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+        return Batch(*drawn, chosen=chosen.long() if len(chosen) else (), context=context if context.numel() else ())
 
     def state_dict(self) -> dict:
         return {}

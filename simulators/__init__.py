@@ -76,6 +76,12 @@ def _check_goal(name: str, goal: str, count: int | None) -> None:
         raise ConfigError(f"{name!r} names goal {goal!r}. Allowed with these options: 0 to {count - 1}")
 
 
+def named_goals(name: str, options: Mapping[str, Any]) -> int:
+    """How many goals of a task can be named with these options; 0 where the simulator names none."""
+    module = _module(split(name)[0])
+    return module.named_goals(module.Options(**options)) if hasattr(module, "named_goals") else 0
+
+
 def make(name: str, seed: int, **options: Any) -> Simulator:
     """The simulator, in this process.
 

@@ -297,10 +297,19 @@ def test_the_plan():
     assert (few.tasks, few.hold) == (0, 1)
 
 
+def test_the_context_is_of_two_episodes_unless_told():
+    """Of all that was ever collected, PEARL on the semicircle learns and then unlearns to adapt: bench/results/semicircle_pearl.md."""
+    for horizon in (20, 500):
+        spec = TaskSpec("made:up", (Field("obs", (2,)),), 2, horizon)
+        assert make(Config(), spec, 40).plan.recent == 2 * horizon
+        assert make(Config(recent=0), spec, 40).plan.recent == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"context": 0}, "algo.context is 0"),
+        ({"recent": -1}, "algo.recent is -1"),
         ({"latent_dim": -1}, "algo.latent_dim is -1"),
         ({"kl_weight": -0.1}, "algo.kl_weight"),
         ({"gamma": 1.5}, "algo.gamma"),

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from algos import pearl
 from core.errors import ConfigError
 from core.types import Weights
 from manyhands import adapt, build
+from manyhands.adapt_arguments import AdaptArguments
 from manyhands.arguments import EvalArguments
 from manyhands.config import EvaluationConfig
 from manyhands.evaluate import evaluate_run
@@ -18,7 +20,7 @@ from protocols.evaluator import Evaluation, PolicyEvaluator, TaskOutcome
 from protocols.plan import each_from_zero
 from protocols.rows import Results, Row
 from protocols.schedule import Schedule
-from simulators import gym, metaworld
+from simulators import gym, metaworld, semicircle
 from tests.protocols.fakes import ACTS, WEIGHTS, Fake
 from tests.protocols.fakes import spec as fake_spec
 from tests.protocols.test_adaptive import START, Counts, Gradients
@@ -135,3 +137,30 @@ def test_a_run_evaluates_with_adaptation(tmp_path, capsys):
     assert "after 2 adaptation episodes" in " ".join(capsys.readouterr().out.split())
     (file,) = (folder / "evaluations").glob("*fresh-0.jsonl")
     assert len(Results.read(file).rows) == 2 * 4, "all of each trial: two looks and what is between them"
+
+
+def test_held_out_goals_are_those_kept_apart_each_once(tmp_path):
+    """Not one of the training, though they have the same numbers."""
+    trained = tuple(f"semicircle:dense@{goal}" for goal in range(4))
+    small = pearl.Config(hidden=(8,), encoder_hidden=(8,), meta_batch=2, batch_size=8, context=8)
+    simulator = semicircle.Options(train_goals=4, test_goals=3, horizon=5)
+    actors = {"actors": 1, "simulators": 1, "random_steps": 0}
+    config = tiny(tasks=trained, simulator=simulator, algorithm="pearl", algo=small, total_steps=100, actors=actors)
+    folder = run_through(config, tmp_path)
+    out = tmp_path / "rows.jsonl"
+    options = AdaptArguments(folder.name, folder.parent, held_out=True, episodes=2, processes=1, out=out)
+    assert adapt.adapt_run(options) == 0
+    results = Results.read(out)
+    assert results.tasks == trained[:3]
+    assert [results.settings[task]["goals"] for task in results.tasks] == [f"number {goal} of test" for goal in range(3)]
+    assert len(results.rows) == 3 * (3 + 2), "one trial of each goal: looks after 0, 1 and 2"
+    assert results.settings[trained[0]]["adapts_by"] == "memory"
+
+
+def test_goals_that_were_not_kept_apart_are_refused():
+    on_test_goals = replace(BASE, tasks=("semicircle:dense",), simulator=semicircle.Options(split="test"))
+    for config in (BASE, on_test_goals):
+        with pytest.raises(ConfigError, match=f"no goals of {config.tasks[0]} were kept apart"):
+            adapt.held_out(config)
+    with pytest.raises(ConfigError, match="a protocol has test goals of its own"):
+        AdaptArguments("run", held_out=True, protocol="ml10").check()
