@@ -74,7 +74,7 @@ class Config:
     """the policy has an output layer of its own for each task"""
 
     def __post_init__(self) -> None:
-        settings.layers(self, "hidden")
+        settings.layers(self, "hidden", least=int(self.multi_head))  # a layer that is told the task cannot be a head too
         settings.one_of(self, "activation", ("relu", "tanh"))
         settings.positive(self, "episodes", "clip", "epochs", "minibatches", "lr", "min_std")
         settings.share(self, "gamma", "gae_lambda")

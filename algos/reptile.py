@@ -25,6 +25,7 @@ from torch import Tensor
 
 import algos
 from algos.lib.reptile import annealed, interpolate, optimizer_of, weights_of
+from algos.lib.settings import not_negative, one_of, positive, positive_share
 from core.contracts import Algorithm, Reduce, alone
 from core.errors import ConfigError
 from core.tree import map_tree
@@ -57,15 +58,12 @@ class Config:
         if self.settings is None:
             object.__setattr__(self, "settings", kind())
         if not isinstance(self.settings, kind):
-            raise ConfigError(f"algo.settings are those of another algorithm than algo.inner, which is {self.inner!r}")
-        if self.inner_updates < 1:
-            raise ConfigError(f"algo.inner_updates is {self.inner_updates}; it must be at least 1")
-        if not 0 < self.meta_step <= 1:
-            raise ConfigError(f"algo.meta_step is {self.meta_step}; it must be in (0, 1]")
-        if self.meta_iterations < 0:
-            raise ConfigError(f"algo.meta_iterations is {self.meta_iterations}; it must be positive, or 0 for a constant meta_step")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"algo.optimizer is {self.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
+            fix = f"leave algo.inner as the preset has it, or give it settings of {self.inner}"
+            raise ConfigError(f"algo.settings are those of another algorithm than algo.inner, which is {self.inner!r}. Fix: {fix}")
+        positive(self, "inner_updates")
+        positive_share(self, "meta_step")
+        not_negative(self, "meta_iterations")
+        one_of(self, "optimizer", OPTIMIZERS)
 
 
 class State(NamedTuple):

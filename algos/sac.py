@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
+from algos.lib import settings
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
@@ -86,24 +87,14 @@ class Config:
     """updates at the start of the run in which only the critics learn"""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale", "adam_eps"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive")
-        for name, good, allowed in (
-            ("gamma", 0 < self.gamma <= 1, "(0, 1]"),
-            ("tau", 0 < self.tau <= 1, "(0, 1]"),
-            ("adam_beta1", 0 <= self.adam_beta1 < 1, "[0, 1)"),
-        ):
-            if not good:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in {allowed}")
-        for name in ("max_grad_norm", "critic_warm_up"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be positive, or 0 for none")
-        for name, allowed in (("task_weights", TASK_WEIGHTS), ("train", TRAIN)):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"algo.{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ConfigError(f"algo.hidden is {self.hidden}; it needs at least one layer of at least one unit")
+        settings.positive(self, "batch_size", "n_step", "policy_lr", "critic_lr", "alpha_lr", "initial_alpha", "reward_scale", "adam_eps")
+        settings.positive_share(self, "gamma", "tau")
+        settings.not_negative(self, "max_grad_norm", "critic_warm_up")
+        settings.one_of(self, "task_weights", TASK_WEIGHTS)
+        settings.one_of(self, "train", TRAIN)
+        settings.layers(self, "hidden", least=1)
+        if not 0 <= self.adam_beta1 < 1:
+            raise ConfigError(f"algo.adam_beta1 is {self.adam_beta1}; it must be in [0, 1)")
 
 
 class Params(NamedTuple):

@@ -36,6 +36,16 @@ def share(config: Any, *names: str) -> None:
             raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be in [0, 1]")
 
 
+def positive_share(config: Any, *names: str) -> None:
+    """
+    Raises:
+        ConfigError: one of these fields is not in (0, 1].
+    """
+    for name in names:
+        if not 0 < getattr(config, name) <= 1:
+            raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be in (0, 1]")
+
+
 def shrinking(config: Any, *names: str) -> None:
     """
     Raises:
@@ -46,15 +56,16 @@ def shrinking(config: Any, *names: str) -> None:
             raise ConfigError(f"algo.{name} is {getattr(config, name)}; it must be between 0 and 1")
 
 
-def layers(config: Any, *names: str) -> None:
+def layers(config: Any, *names: str, least: int = 0) -> None:
     """
     Raises:
-        ConfigError: one of these fields is no list of layer sizes. No layer at all is a linear network.
+        ConfigError: one of these fields is no list of layer sizes, or of fewer than ``least``. No layer at all is a linear network.
     """
     for name in names:
         sizes = getattr(config, name)
-        if min(sizes, default=1) < 1:
-            raise ConfigError(f"algo.{name} is {sizes}; every layer needs at least one unit")
+        if len(sizes) < least or min(sizes, default=1) < 1:
+            needs = "every layer needs at least one unit" if not least else f"it needs {least} or more layers of at least one unit"
+            raise ConfigError(f"algo.{name} is {sizes}; {needs}")
 
 
 def one_of(config: Any, name: str, allowed: Sequence[str]) -> None:

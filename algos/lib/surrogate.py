@@ -1,4 +1,4 @@
-"""What algorithms share that learn from a round for several epochs: its steps task by task, minibatches, the clipped surrogate.
+"""What algorithms share that learn from a round: its steps task by task, the ratio and its clipped surrogate, epochs of minibatches.
 
 Shapes: K tasks, G episodes of each (all simulators'), T steps of each at most, M = G T, B steps of each task in a minibatch.
 """

@@ -177,6 +177,7 @@ def test_the_standard_deviation_stays_in_its_bounds():
     ("setting", "said"),
     [
         ({"hidden": (0,)}, "algo.hidden"),
+        ({"hidden": (), "multi_head": True}, "1 or more layers"),
         ({"activation": "gelu"}, "relu, tanh"),
         ({"clip": 0}, "algo.clip is 0; it must be positive"),
         ({"gamma": 1.5}, "algo.gamma is 1.5"),
