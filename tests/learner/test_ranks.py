@@ -22,7 +22,6 @@ from learner.step import compiler_available
 from tests.learner.ranked import B, filled, make, updated
 
 needs_compiler = pytest.mark.skipif(not compiler_available(), reason="no C++ compiler: there is only the eager twin")
-MODES = ["eager", pytest.param("compile", marks=needs_compiler)]
 
 
 @pytest.fixture
@@ -51,12 +50,12 @@ def equal(a: dict, b: dict) -> bool:
     return all(torch.equal(a["tensors"][name], b["tensors"][name]) for name in a["tensors"])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_two_halves_of_a_batch_are_the_whole(tmp_path, mode):
-    """Parameters, targets, Adam's moments, temperatures, moments of the observations; and the losses."""
+def test_two_halves_of_a_batch_are_the_whole(tmp_path):
+    """Parameters, targets, Adam's moments, temperatures, moments of the observations; and the losses. By the eager twin, which the compiled
+    one is held to below."""
     command = [sys.executable, "-m", "tests.learner.ranked", str(tmp_path / "store")]
     outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    running = [subprocess.Popen([*command, str(rank), "2", mode, "cpu", str(out)]) for rank, out in enumerate(outs)]
+    running = [subprocess.Popen([*command, str(rank), "2", "eager", "cpu", str(out)]) for rank, out in enumerate(outs)]
     assert [process.wait(100) for process in running] == [0, 0]
     state, metrics = updated(B, slice(0, B))
     first, second = (torch.load(out) for out in outs)

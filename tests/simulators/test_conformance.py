@@ -71,9 +71,10 @@ def test_another_process_and_a_used_simulator_see_the_same_bits(name):
     np.testing.assert_array_equal(rewards.astype(np.float32), rewards_elsewhere)
 
 
-@every
+@pytest.mark.parametrize("name", [one for one in _names() if one.values != ("semicircle:sparse",)])
 def test_other_seeds_and_variations_differ(name):
-    """In what is first observed, or where nothing is to be seen at first, in what actions bring."""
+    """In what is first observed, or where nothing is to be seen at first, in what actions bring. Where rewards are sparse, that needs to
+    get there first: the semicircle's own tests do."""
     one, two = ([[part.tobytes() for part in _roll(simulators.make(name, seed), v, steps=10)] for v in range(4)] for seed in (0, 1))
     # Two episodes may share a goal of the set of 50: several are compared.
     assert any(other != one[0] for other in one[1:])
