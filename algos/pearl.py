@@ -13,6 +13,7 @@ Shapes: S seeds, T tasks of an update, B transitions of each, C transitions of i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,14 +21,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import grad, grad_and_value, vmap
+from torch.func import grad, grad_and_value
 
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import init_mlp, numpy_mlp, task_mlp
+from algos.lib.seeds import side_by_side
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, stack_trees, write_tree
+from core.tree import stack_trees
 from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -362,29 +364,8 @@ class PEARL:
         return new, reduce(metrics) | {"alpha": alpha.mean()}
 
     def update(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        """Updates the S learners in place; batch (S, T, B, ...). Returns metrics [S].
-
-        On a GPU, whose launches cost more than such small products, one kernel serves all seeds; on a CPU that gains nothing.
-        """
-        stacked = state.updates.shape[0] > 1 and state.updates.is_cuda
-        return (self.update_stacked if stacked else self.update_in_turn)(state, batch, noise, reduce)
-
-    def update_in_turn(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        results = []
-        for s in range(state.updates.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), index_tree(noise, s), reduce)
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
-
-    def update_stacked(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-
-        def of_one(state: State, batch: Batch, noise: Noise) -> tuple[State, dict[str, Tensor]]:
-            return self.update_one(state, batch, noise, reduce)
-
-        new, metrics = vmap(of_one)(state, batch, noise)
-        map_tree(lambda leaf, value: leaf.copy_(value), state, new)
-        return metrics
+        """Updates the S learners in place; batch (S, T, B, ...). Returns metrics [S]."""
+        return side_by_side(partial(self.update_one, reduce=reduce), state, batch, noise)
 
 
 def told(x: Tensor, z: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ Shapes: S seeds, K tasks, B transitions per task, O observation, A action. A bat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,10 +26,11 @@ from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
 from algos.lib.normalizer import Normalizer, counted, init_normalizer, reward_scale_of, scale_of
 from algos.lib.pcgrad import pcgrad
+from algos.lib.seeds import side_by_side
 from algos.lib.transfer import Origin, network, of_tasks
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
-from core.tree import index_tree, map_tree, stack_trees, write_tree
+from core.tree import map_tree, stack_trees
 from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -344,29 +346,8 @@ class SAC:
         return (obs - normalizer.mean) * scale_of(normalizer) if self.config.normalize_obs else obs
 
     def update(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        """Updates the S learners in place; batch (S, K, B, ...). Returns metrics [S].
-
-        On a GPU, whose launches cost more than such small products, one kernel serves all seeds; on a CPU that gains nothing.
-        """
-        stacked = state.updates.shape[0] > 1 and state.updates.is_cuda
-        return (self.update_stacked if stacked else self.update_in_turn)(state, batch, noise, reduce)
-
-    def update_in_turn(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-        results = []
-        for s in range(state.updates.shape[0]):
-            new, metrics = self.update_one(index_tree(state, s), index_tree(batch, s), index_tree(noise, s), reduce)
-            write_tree(state, s, new)
-            results.append(metrics)
-        return {k: torch.stack([m[k] for m in results]) for k in results[0]}
-
-    def update_stacked(self, state: State, batch: Batch, noise: Noise, reduce: Reduce = alone) -> dict[str, Tensor]:
-
-        def of_one(state: State, batch: Batch, noise: Noise) -> tuple[State, dict[str, Tensor]]:
-            return self.update_one(state, batch, noise, reduce)
-
-        new, metrics = vmap(of_one)(state, batch, noise)
-        map_tree(lambda leaf, value: leaf.copy_(value), state, new)
-        return metrics
+        """Updates the S learners in place; batch (S, K, B, ...). Returns metrics [S]."""
+        return side_by_side(partial(self.update_one, reduce=reduce), state, batch, noise)
 
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> SAC:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from algos.lib.mlp import task_mlp
+from algos.lib.seeds import in_turn, stacked
 from algos.pearl import PEARL, Config, kl_to_prior, make, product_of_gaussians
 from core.errors import ConfigError
 from core.seen import Watch
@@ -180,7 +181,7 @@ def test_seeds_stacked_or_in_turn_are_the_same(critic):
     states = [algorithm.init([0, 1]) for _ in range(2)]
     data = map_tree(lambda *x: torch.stack(x), batch(algorithm, 0), batch(algorithm, 1))
     noise = algorithm.noise(states[0], [torch.Generator().manual_seed(s) for s in (0, 1)])
-    told = algorithm.update_in_turn(states[0], data, noise), algorithm.update_stacked(states[1], data, noise)
+    told = [how(algorithm.update_one, state, data, noise) for how, state in zip((in_turn, stacked), states, strict=True)]
     for (path, a), (_, b) in zip(named_leaves((states[0], told[0])), named_leaves((states[1], told[1])), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=path)
 

@@ -6,6 +6,7 @@ import torch
 from algos.lib.adam import clip_norm
 from algos.lib.mlp import init_mlp, mlp, of_task, task_mlp
 from algos.lib.pcgrad import pcgrad, projected
+from algos.lib.seeds import in_turn, stacked
 from algos.sac import SAC, Config, Data, make
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
@@ -41,12 +42,12 @@ def changed(one: Batch, task: int) -> Batch:
     return new
 
 
-def updates(algorithm: SAC, state, seeds: list[int], count: int, how: str):
+def updates(algorithm: SAC, state, seeds: list[int], count: int, how=in_turn):
     """``count`` updates; seed s has its own data and its own noise."""
     generators = [torch.Generator().manual_seed(s) for s in seeds]
     for i in range(count):
         together = map_tree(lambda *leaves: torch.stack(leaves), *(batch(algorithm, 100 * s + i) for s in seeds))
-        getattr(algorithm, how)(state, together, algorithm.noise(state, generators))
+        how(algorithm.update_one, state, together, algorithm.noise(state, generators))
     return state
 
 
@@ -109,13 +110,13 @@ def test_a_tasks_loss_has_no_gradient_in_another_tasks_head():
         assert told[[0, 2]].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("how", ["update_in_turn", "update_stacked"])
+@pytest.mark.parametrize("how", [in_turn, stacked])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_row_s_of_a_stack_is_the_seed_alone(variant, how):
     algorithm = sac(**VARIANTS[variant])
     together = updates(algorithm, algorithm.init([3, 4, 5]), [3, 4, 5], 4, how)
     for s, seed in enumerate([3, 4, 5]):
-        alone = updates(algorithm, algorithm.init([seed]), [seed], 4, "update_in_turn")
+        alone = updates(algorithm, algorithm.init([seed]), [seed], 4)
         for (name, a), (_, b) in zip(named_leaves(together), named_leaves(alone), strict=True):
             torch.testing.assert_close(a[s], b[0], rtol=1e-5, atol=1e-6, msg=f"{variant} {name}")
 
@@ -155,7 +156,7 @@ def test_without_conflicts_pcgrad_is_plain_sac():
     states = []
     for pc in (False, True):
         algorithm = sac(tasks=1, pcgrad=pc)
-        states.append(updates(algorithm, algorithm.init([0]), [0], 1, "update"))
+        states.append(updates(algorithm, algorithm.init([0]), [0], 1))
     for (name, a), (_, b) in zip(named_leaves(states[0]), named_leaves(states[1]), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
 
