@@ -5,6 +5,7 @@ The setting 2019 has the paper's numbers, and ours where it gives none; v3 has t
 episodes of each task, or of each goal of a meta-batch; a meta-batch has as many goals of each class, so that of ML45 has 45, not 20 or 40.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from actors.worker import Config as ActorConfig
@@ -65,3 +66,11 @@ def preset(name: str, benchmark: str, method: str, setting: str) -> RunConfig:
         evaluation=evaluation,
         checkpoint=CheckpointConfig(every_s=300),
     )
+
+
+def small_network(name: str, benchmark: str, method: str, hidden: tuple[int, ...]) -> RunConfig:
+    """The setting v3 with a small policy, a declared reduction: all else, the budget too, is that of the full preset."""
+    config: Any = preset(name, benchmark, method, "v3")
+    evaluation = replace(config.evaluation, every_steps=config.total_steps // 20)
+    algo: dict[str, Any] = {"encoder": hidden, "hidden": hidden[-1]} if method == "rl2" else {"hidden": hidden}
+    return replace(config, algo=replace(config.algo, **algo), learner=replace(config.learner, threads=1), evaluation=evaluation)

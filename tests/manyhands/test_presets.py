@@ -33,7 +33,16 @@ def test_a_preset_is_possible_named_and_survives_its_file(name, tmp_path: Path):
 
 
 def test_all_of_them_are_there():
-    others = {"reach-sac", "bandit-rl2", "bandit-rl2-100", "navigation-maml", "semicircle-pearl", "ml10-mtsac-small", "ml10-reptile-small"}
+    few = {"mt10-mtppo-small", "mt10-mttrpo-small", "ml1-reach-maml-small", "ml1-reach-rl2-small", "ml1-reach-pearl-small"}
+    others = few | {
+        "reach-sac",
+        "bandit-rl2",
+        "bandit-rl2-100",
+        "navigation-maml",
+        "semicircle-pearl",
+        "ml10-mtsac-small",
+        "ml10-reptile-small",
+    }
     assert {*PAPER, *SMALL, *TABLE_1, *others} == set(presets.names())
 
 
