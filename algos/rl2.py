@@ -80,9 +80,10 @@ class Config:
     minibatches: int = 4
     """parts that the trials of a round are dealt into, anew in each epoch; a gradient step for each"""
     chunk: int = 0
-    """env steps that gradients flow back through, with a gradient step for each such piece of a trial; 0: the whole trial"""
+    """env steps that gradients flow back through, with a gradient step for each such piece of a trial, in the order of time: a piece begins
+    with the memory that the one before it ended with, a gradient step ago; 0: the whole trial"""
     burn_in: int = 0
-    """env steps before a piece that the memory is brought up to date with; they are not learned from with this piece"""
+    """env steps before a piece over which that memory is brought up to date; they are not learned from with this piece"""
     max_grad_norm: float = 1.0
     """gradients are scaled down to this norm; 0: never"""
     adam_eps: float = 1e-8
@@ -95,8 +96,10 @@ class Config:
         settings.between(self, "min_std", "init_std", "max_std")
         settings.one_of(self, "cell", tuple(GATES))
         settings.layers(self, "encoder")
-        if self.burn_in and not self.chunk:
-            raise ConfigError(f"algo.burn_in is {self.burn_in}, but whole trials need none; set algo.chunk, or burn_in to 0")
+        if self.burn_in > self.chunk:
+            raise ConfigError(
+                f"algo.burn_in is {self.burn_in}, algo.chunk is {self.chunk}. Allowed: at most the chunk; whole trials need none"
+            )
 
 
 class State(NamedTuple):
@@ -127,11 +130,14 @@ class Trials(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Where a gradient step learns, and from where it has to watch for that."""
+    """Env steps of a trial that a gradient step learns from."""
 
     watch: int
+    """from where the memory is brought up to date"""
     start: int
     stop: int
+    hand_on: int
+    """from where the next piece watches; within this one"""
 
 
 class RL2:
@@ -190,15 +196,24 @@ class RL2:
         encoder = part(params, "encoder")
         return unroll(part(params, "cell"), torch.tanh(mlp(encoder, x, "tanh")) if encoder else x, carry)
 
-    def forward(self, params: Mapping[str, Tensor], x: Tensor, carry: Carry | None = None) -> tuple[Distribution, Carry]:
-        """The policy at each step, and the memory after the last."""
-        hidden, carry = self.hidden(params, x, carry)
-        return self.head.read(params, mlp(part(params, "head"), hidden)), carry
+    def hidden_and_memory(self, params: Mapping[str, Tensor], x: Tensor, carry: Carry, at: int) -> tuple[Tensor, Carry]:
+        """As ``hidden``, with the memory before step ``at``, which lies within."""
+        if at == len(x):
+            return self.hidden(params, x, carry)
+        before, carry = self.hidden(params, x[:at], carry) if at else (x.new_zeros(0, x.shape[1], self.config.hidden), carry)
+        return torch.cat([before, self.hidden(params, x[at:], carry)[0]]), carry
 
-    def loss(self, params: Mapping[str, Tensor], trials: Trials, carry: Carry, count: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """PPO's equation 7 with the bonus of its equation 9: the sum over the steps that count, divided by ``count``. By-product: such sums
-        of other things."""
-        at, _ = self.forward(params, trials.x, carry)
+    def read(self, params: Mapping[str, Tensor], hidden: Tensor) -> Distribution:
+        """The policy at each step, of the cell's state (L, B, H) after it."""
+        return self.head.read(params, mlp(part(params, "head"), hidden))
+
+    def loss(
+        self, params: Mapping[str, Tensor], trials: Trials, carry: Carry, count: Tensor, hand_on: int
+    ) -> tuple[Tensor, tuple[dict[str, Tensor], Carry]]:
+        """PPO's equation 7 with the bonus of its equation 9: the sum over the steps that count, divided by ``count``. By-products: such
+        sums of other things, and the memory before step ``hand_on``."""
+        hidden, kept = self.hidden_and_memory(params, trials.x, carry, hand_on)
+        at = self.read(params, hidden)
         change, clip = self.head.log_prob(at, trials.action) - trials.log_prob, self.config.clip
         ratio = likelihood_ratio(change)
         each = {
@@ -208,7 +223,7 @@ class RL2:
             "clip_fraction": ((ratio - 1).abs() > clip).to(ratio.dtype),
         }
         sums = {name: torch.where(trials.valid > 0, value, 0.0).sum() / count for name, value in each.items()}
-        return sums["policy_loss"] - self.config.entropy * sums["entropy"], sums
+        return sums["policy_loss"] - self.config.entropy * sums["entropy"], (sums, kept)
 
     # ---- the data -----------------------------------------------------------------------------------------------------
 
@@ -246,66 +261,62 @@ class RL2:
 
     def pieces(self, length: int) -> list[Piece]:
         """Of trials of L steps, in the order of time: together they learn from each step once."""
-        chunk = self.config.chunk or length
-        return [Piece(max(0, start - self.config.burn_in), start, min(start + chunk, length)) for start in range(0, length, chunk)]
+        chunk, burn_in = self.config.chunk or length, self.config.burn_in
+        ends = [(start, min(start + chunk, length)) for start in range(0, length, chunk)]
+        return [Piece(max(0, start - burn_in), start, stop, stop if stop == length else stop - burn_in) for start, stop in ends]
 
-    def deal(self, valid: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, int, Piece]]:
-        """Of one epoch: (rows (b,), index of the piece, piece), without those in which nobody took a step."""
+    def groups(self, trials: int) -> int:
+        """Minibatches of a round."""
+        return min(self.config.minibatches, trials)
+
+    def deal(self, valid: Tensor, generator: torch.Generator) -> Iterator[tuple[Tensor, Piece]]:
+        """Of one epoch: (rows (b,), piece), the pieces of a row in the order of time, without those in which nobody took a step."""
         B = valid.shape[1]
-        for rows in torch.randperm(B, generator=generator).to(valid.device).tensor_split(min(self.config.minibatches, B)):
-            for i, piece in enumerate(self.pieces(len(valid))):
+        for rows in torch.randperm(B, generator=generator).to(valid.device).tensor_split(self.groups(B)):
+            for piece in self.pieces(len(valid)):
                 if valid[piece.start, rows].any():
-                    yield rows, i, piece
+                    yield rows, piece
 
     @torch.no_grad()
-    def remember(self, params: Mapping[str, Tensor], trials: Trials) -> tuple[Tensor, list[Carry]]:
-        """Log-probabilities (L, B) of the actions, and the memory (B, H) at the point from which each piece watches."""
-        length = len(trials.valid)
-        begins = [piece.watch for piece in self.pieces(length)]
-        log_probs, carries = [], []
-        B = trials.valid.shape[1]
-        for rows in torch.arange(B, device=trials.x.device).tensor_split(
-            min(self.config.minibatches, B)
-        ):  # no more at once than learning takes
-            carry, own, kept = zero_carry(part(params, "cell"), len(rows)), [], []
-            for begin, end in zip(begins, [*begins[1:], length], strict=True):
-                kept.append(carry)
-                if end > begin:
-                    at, carry = self.forward(params, trials.x[begin:end, rows], carry)
-                    own.append(self.head.log_prob(at, trials.action[begin:end, rows]))
-            log_probs.append(torch.cat(own))
-            carries.append(kept)
-        return torch.cat(log_probs, 1), [
-            {name: torch.cat([c[name] for c in each]) for name in each[0]} for each in zip(*carries, strict=True)
-        ]
+    def log_probs(self, params: Mapping[str, Tensor], trials: Trials) -> Tensor:
+        """(L, B) of the actions; no more at once than learning takes."""
+        found, B = [], trials.x.shape[1]
+        for rows in torch.arange(B, device=trials.x.device).tensor_split(self.groups(B)):
+            carry, own = None, []
+            for piece in self.pieces(len(trials.x)):
+                hidden, carry = self.hidden(params, trials.x[piece.start : piece.stop, rows], carry)
+                own.append(self.head.log_prob(self.read(params, hidden), trials.action[piece.start : piece.stop, rows]))
+            found.append(torch.cat(own))
+        return torch.cat(found, 1)
 
     def gradient(
         self, params: Mapping[str, Tensor], trials: Trials, rows: Tensor, piece: Piece, carry: Carry, count: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Of the loss of some trials' piece, ``carry`` (B, H) being the memory of all trials where the piece watches from."""
-        carry = {name: value[rows] for name, value in carry.items()}
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Carry]:
+        """Of the loss of some trials' piece, ``carry`` (b, H) being their memory where the piece watches from; and their memory where the
+        next one does."""
         if piece.watch < piece.start:
             with torch.no_grad():
-                _, carry = self.forward(params, trials.x[piece.watch : piece.start, rows], carry)
+                _, carry = self.hidden(params, trials.x[piece.watch : piece.start, rows], carry)
         leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
-        loss, sums = self.loss(leaves, Trials(*(leaf[piece.start : piece.stop, rows] for leaf in trials)), carry, count)
-        grads = torch.autograd.grad(loss, list(leaves.values()))
-        return clip_norm(dict(zip(leaves, grads, strict=True)), self.config.max_grad_norm), {k: v.detach() for k, v in sums.items()}
+        own = Trials(*(leaf[piece.start : piece.stop, rows] for leaf in trials))
+        loss, (sums, kept) = self.loss(leaves, own, carry, count, piece.hand_on - piece.start)
+        grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+        told, memory = ({name: value.detach() for name, value in of.items()} for of in (sums, kept))
+        return clip_norm(grads, self.config.max_grad_norm), told, memory
 
     def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """All epochs of one seed. Metrics are those of the last epoch, over all its steps."""
         config, generator = self.config, torch.Generator().manual_seed(int(seed))
         (params, moments, steps), (trials, metrics) = state, self.trials(batch, state.params)
-        parts = min(config.minibatches, trials.valid.shape[1]) * len(self.pieces(len(trials.valid)))
+        parts = self.groups(trials.valid.shape[1]) * len(self.pieces(len(trials.valid)))
         count = trials.valid.sum() / parts  # of an average piece: in one with fewer steps, a step does not count for more
-        carries: list[Carry] = []
-        for epoch in range(config.epochs):
-            if epoch == 0 or config.chunk:
-                log_prob, carries = self.remember(params, trials)
-                trials = trials if epoch else trials._replace(log_prob=log_prob)
-            done = []
-            for rows, i, piece in self.deal(trials.valid, generator):
-                grads, sums = self.gradient(params, trials, rows, piece, carries[i], count)
+        trials = trials._replace(log_prob=self.log_probs(params, trials))
+        for _ in range(config.epochs):
+            done, carry = [], {}
+            for rows, piece in self.deal(trials.valid, generator):
+                if piece.start == 0:
+                    carry = zero_carry(part(params, "cell"), len(rows))
+                grads, sums, carry = self.gradient(params, trials, rows, piece, carry, count)
                 steps = steps + 1
                 params, moments = adam(params, grads, moments, steps, lr=config.lr, eps=config.adam_eps)
                 params = self.head.bounded(params)

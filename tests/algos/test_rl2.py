@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from algos.lib.recurrent import zero_carry
 from algos.lib.returns import features
-from algos.rl2 import RL2, Config, Trials, make
+from algos.rl2 import RL2, Config, Trials, make, part
 from core.errors import ConfigError
 from core.seen import Watch
 from core.tree import index_tree, map_tree, named_leaves
@@ -42,7 +43,12 @@ def ready(algorithm: RL2, batch: Round, seed: int = 3) -> tuple[dict[str, torch.
     g = torch.Generator().manual_seed(seed)
     params = {name: leaf + 0.5 * torch.randn(leaf.shape, generator=g) for name, leaf in of_one(algorithm.init([seed])).params.items()}
     trials, _ = algorithm.trials(batch, params)
-    return params, trials._replace(log_prob=algorithm.remember(params, trials)[0])
+    return params, trials._replace(log_prob=algorithm.log_probs(params, trials))
+
+
+def nothing(params: dict[str, torch.Tensor], rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The memory of these trials before they begin."""
+    return zero_carry(part(params, "cell"), len(rows))
 
 
 def updated(algorithm: RL2, rounds: list[Round], state: Any = None, noise: int = 0) -> Any:
@@ -86,7 +92,7 @@ def test_actors_compute_the_learners_policy(cell, encoder, discrete):
     for trial in range(2):
         batch, t = a_round(trial), 0
         batch = batch._replace(**{name: getattr(batch, name)[:, :1, :1] for name in ("obs", "action", "reward", "valid")})
-        expected, _ = algorithm.forward(one, algorithm.trials(batch, one)[0].x)
+        expected = algorithm.read(one, algorithm.hidden(one, algorithm.trials(batch, one)[0].x)[0])
         for e in range(EPISODES):
             length = int(batch.valid[0, 0, 0, e].sum())
             for step in range(length):
@@ -187,7 +193,7 @@ def test_the_first_gradient_is_the_policy_gradient(discrete):
     params, trials = ready(algorithm, batch)
     rows, count = torch.arange(TASKS * N), trials.valid.sum()
     (piece,) = algorithm.pieces(len(trials.x))
-    grads, _ = algorithm.gradient(params, trials, rows, piece, algorithm.remember(params, trials)[1][0], count)
+    grads, _, _ = algorithm.gradient(params, trials, rows, piece, nothing(params, rows), count)
 
     leaves = {name: leaf.clone().requires_grad_() for name, leaf in params.items()}
     x = torch.tanh(trials.x @ leaves["encoder.w0"] + leaves["encoder.b0"])
@@ -207,31 +213,51 @@ def test_the_first_gradient_is_the_policy_gradient(discrete):
 
 
 @cells
-def test_a_piece_has_the_values_of_the_whole(cell):
-    """By the memory that was kept, by a burn-in over all that was before, and by both: the same log-probabilities, hence the same sums."""
+@pytest.mark.parametrize(("chunk", "burn_in"), [(5, 0), (5, 2), (4, 4), (1, 1), (11, 3), (100, 0)])
+def test_a_piece_has_the_values_of_the_whole(cell, chunk, burn_in):
+    """Each begins with the memory that the one before it handed on: the same log-probabilities, hence the same sums."""
     params, trials = ready(rl2(cell=cell), a_round())
     whole, rows = trials.log_prob, torch.tensor([4, 0, 1])
-    for chunk, burn_in in ((5, 0), (5, 2), (4, 4), (1, 3), (3, 100), (100, 0)):
-        algorithm = rl2(cell=cell, chunk=chunk, burn_in=burn_in)
-        log_prob, carries = algorithm.remember(params, trials)
-        torch.testing.assert_close(log_prob, whole)
-        # Asked for ratios against what is shifted by 0.1, each piece must see e^0.1 or nothing at all.
-        shifted = trials._replace(log_prob=whole - 0.1, advantage=torch.ones_like(whole))
-        for i, piece in enumerate(algorithm.pieces(len(whole))):
-            _, sums = algorithm.gradient(params, shifted, rows, piece, carries[i], torch.tensor(1.0))
-            steps = trials.valid[piece.start : piece.stop, rows].sum()
-            torch.testing.assert_close(-sums["policy_loss"], steps * torch.tensor(0.1).exp(), rtol=1e-5, atol=1e-5)
+    algorithm = rl2(cell=cell, chunk=chunk, burn_in=burn_in)
+    torch.testing.assert_close(algorithm.log_probs(params, trials), whole)
+    # Asked for ratios against what is shifted by 0.1, each piece must see e^0.1 or nothing at all.
+    shifted, carry = trials._replace(log_prob=whole - 0.1, advantage=torch.ones_like(whole)), nothing(params, rows)
+    for piece in algorithm.pieces(len(whole)):
+        _, sums, carry = algorithm.gradient(params, shifted, rows, piece, carry, torch.tensor(1.0))
+        steps = trials.valid[piece.start : piece.stop, rows].sum()
+        torch.testing.assert_close(-sums["policy_loss"], steps * torch.tensor(0.1).exp(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_stale_memory_is_brought_up_to_date_by_a_burn_in_over_the_past():
-    """Whatever was kept."""
+@cells
+def test_gradients_flow_back_through_a_piece_and_no_further(cell):
+    """Against autograd over the piece, with what came before it as a constant; where the next one watches from makes no difference."""
+    params, trials = ready(rl2(cell=cell), a_round())
+    rows, carry = torch.arange(6), nothing(params, torch.arange(6))
+    for burn_in in (0, 2, 5):
+        algorithm = rl2(cell=cell, chunk=5, burn_in=burn_in, max_grad_norm=0)
+        piece = algorithm.pieces(len(trials.x))[1]
+        with torch.no_grad():
+            _, before = algorithm.hidden(params, trials.x[: piece.watch], carry) if piece.watch else (None, carry)
+            _, known = algorithm.hidden(params, trials.x[:5], carry)
+        grads, _, _ = algorithm.gradient(params, trials, rows, piece, before, torch.tensor(1.0))
+        leaves = {name: leaf.clone().requires_grad_() for name, leaf in params.items()}
+        at = algorithm.read(leaves, algorithm.hidden(leaves, trials.x[5:10], known)[0])
+        ratio = (algorithm.head.log_prob(at, trials.action[5:10]) - trials.log_prob[5:10]).exp()
+        expected = torch.autograd.grad(-(ratio * trials.advantage[5:10] * trials.valid[5:10]).sum(), list(leaves.values()))
+        for (name, grad), other in zip(grads.items(), expected, strict=True):
+            torch.testing.assert_close(grad, other, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_stale_memory_is_brought_up_to_date_by_a_burn_in():
+    """Over all that was before, whatever was handed on is forgotten."""
     params, trials = ready(rl2(), a_round())
-    algorithm, rows = rl2(chunk=5, burn_in=100), torch.arange(6)
-    _, carries = algorithm.remember(map_tree(lambda leaf: leaf * 3, params), trials)
-    for i, piece in enumerate(algorithm.pieces(len(trials.x))):
-        _, sums = algorithm.gradient(params, trials, rows, piece, carries[i], torch.tensor(1.0))
-        assert sums["kl"] == pytest.approx(0, abs=1e-5)
-        assert sums["clip_fraction"] == 0
+    rows, stale = torch.arange(6), map_tree(lambda leaf: leaf * 3, params)
+    for burn_in in (0, 5):
+        algorithm = rl2(chunk=5, burn_in=burn_in)
+        first, second = algorithm.pieces(len(trials.x))[:2]
+        _, _, carry = algorithm.gradient(stale, trials, rows, first, nothing(params, rows), torch.tensor(1.0))
+        _, sums, _ = algorithm.gradient(params, trials, rows, second, carry, torch.tensor(1.0))
+        assert (abs(float(sums["kl"])) < 1e-5) == bool(burn_in)
 
 
 @cells
@@ -243,15 +269,15 @@ def test_one_piece_as_long_as_the_trial_is_the_whole(cell):
 
 
 @pytest.mark.parametrize("minibatches", [1, 4, 50])
-@pytest.mark.parametrize(("chunk", "burn_in"), [(0, 0), (5, 0), (5, 3), (1, 0), (4, 50)])
+@pytest.mark.parametrize(("chunk", "burn_in"), [(0, 0), (5, 0), (5, 3), (1, 0), (4, 4)])
 def test_an_epoch_learns_from_each_step_once(minibatches, chunk, burn_in):
     """Also from the tail that is shorter than a chunk; and without advantages to tell steps apart, the weights add up to one per piece."""
     algorithm = rl2(minibatches=minibatches, chunk=chunk, burn_in=burn_in)
     _, trials = ready(algorithm, a_round())
     times = torch.zeros_like(trials.valid)
     starts: dict[tuple, list[int]] = {}
-    for rows, i, piece in algorithm.deal(trials.valid, torch.Generator().manual_seed(0)):
-        assert piece == algorithm.pieces(len(times))[i]
+    for rows, piece in algorithm.deal(trials.valid, torch.Generator().manual_seed(0)):
+        assert piece in algorithm.pieces(len(times))
         assert piece.watch == max(0, piece.start - burn_in)
         times[piece.start : piece.stop, rows] += 1
         starts.setdefault(tuple(rows.tolist()), []).append(piece.start)
@@ -300,7 +326,8 @@ def test_it_learns_to_learn():
     ("settings", "says"),
     [
         ({"cell": "rnn"}, "allowed: gru, lstm"),
-        ({"burn_in": 5}, "set algo.chunk"),
+        ({"burn_in": 5}, "algo.chunk is 0"),
+        ({"burn_in": 5, "chunk": 4}, "at most the chunk"),
         ({"chunk": -1}, "algo.chunk is -1"),
         ({"gamma": 1.5}, "algo.gamma is 1.5"),
         ({"epochs": 0}, "algo.epochs is 0; it must be positive"),
