@@ -63,6 +63,9 @@ class Config:
     """factor on the last reward where the policy sees it; what is learned from stays as it is"""
     gamma: float = 0.99
     """discount per env step, over the whole trial"""
+    episode_gamma: float | None = None
+    """discount from an episode's last step to the next one's first; None: as from any step to the next. 0: what is found out in an episode
+    is worth nothing in the next"""
     gae_lambda: float = 0.95
     """lambda of GAE"""
     memory_baseline: bool = False
@@ -92,6 +95,8 @@ class Config:
     def __post_init__(self) -> None:
         settings.positive(self, "episodes", "hidden", "epochs", "minibatches", "min_std", "seen_reward_scale", "lr", "clip", "adam_eps")
         settings.share(self, "gamma", "gae_lambda")
+        if self.episode_gamma is not None and not 0 <= self.episode_gamma <= 1:
+            raise ConfigError(f"algo.episode_gamma is {self.episode_gamma}; it must be in [0, 1]")
         settings.not_negative(self, "entropy", "chunk", "burn_in", "max_grad_norm")
         settings.between(self, "min_std", "init_std", "max_std")
         settings.one_of(self, "cell", tuple(GATES))
@@ -236,15 +241,24 @@ class RL2:
         past = torch.cat([action, reward[..., None] * self.config.seen_reward_scale], -1)
         past = torch.cat([torch.zeros_like(past[:1]), past[:-1]])
         x = torch.cat([obs, past, moved(later)[..., None]], -1)
-        advantage, explained = self.advantages(params, x, reward, valid)
+        advantage, explained = self.advantages(params, x, reward, valid, moved(later))
         metrics = {"explained_variance": explained, "trial_return": reward.sum(0).mean()}
         return Trials(x, action, reward, valid, advantage, torch.zeros_like(reward)), metrics
 
-    def advantages(self, params: Mapping[str, Tensor], x: Tensor, reward: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """(L, B), and what the baseline explains (). Each task has a baseline of its own, fitted to all its trials of this round."""
-        gamma, lam, normalize = self.config.gamma, self.config.gae_lambda, self.config.normalize_advantage
-        known, gains, taken = (leaf.unflatten(0, (self.tasks, -1)) for leaf in (self.known(params, x), reward.mT, valid.mT))
-        advantage, explained = advantages(known, gains, taken, gamma, lam, normalize=normalize)
+    def advantages(self, params: Mapping[str, Tensor], x: Tensor, reward: Tensor, valid: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
+        """(L, B), and what the baseline explains (). Each task has a baseline of its own, fitted to all its trials of this round.
+
+        Args:
+            later: (L, B) 1 at the first step of a later episode.
+        """
+        config = self.config
+        across = config.gamma if config.episode_gamma is None else config.episode_gamma
+        ends = torch.cat([later[1:], torch.zeros_like(later[:1])]) > 0
+        gamma = torch.where(ends, across, config.gamma).to(reward.dtype)
+        known, gains, taken, rates = (
+            leaf.unflatten(0, (self.tasks, -1)) for leaf in (self.known(params, x), reward.mT, valid.mT, gamma.mT)
+        )
+        advantage, explained = advantages(known, gains, taken, rates, config.gae_lambda, normalize=config.normalize_advantage)
         return advantage.flatten(0, 1).mT.contiguous(), explained
 
     @torch.no_grad()

@@ -94,24 +94,29 @@ def task_lines(runs: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def markdown(name: str, runs: list[dict[str, Any]], about: dict[str, Any], note: str) -> str:
+def told_settings(runs: list[dict[str, Any]]) -> list[str]:
+    """What was run, and for how long."""
     config = runs[0]["config"]
-    ratio = config["replay"]["updates_per_step"]
-    algo = ", ".join(f"{k} {v}" for k, v in config["algo"].items())
     walls = "; ".join(
         f"seed {r['seed']}: {r['steps']:,} env steps, {r['updates']:,.0f} updates, {r['elapsed_s'] / 60:.1f} min" for r in runs
     )
+    return [
+        f"{len(config['tasks'])} tasks, {config['total_steps']:,} env steps.",
+        f"Algorithm {config['algorithm']}: {', '.join(f'{k} {v}' for k, v in config['algo'].items())}.",
+        f"Simulator: {', '.join(f'{k} {v}' for k, v in config['simulator'].items())}.",
+        f"Wall clock of training: {walls}.",
+    ]
+
+
+def markdown(name: str, runs: list[dict[str, Any]], about: dict[str, Any], note: str) -> str:
     return "\n".join(
         [
-            f"# Learning curve: {config['preset']}",
+            f"# Learning curve: {runs[0]['config']['preset']}",
             "",
             f"`{about['trained_by']}`, drawn by `{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}.",
             *([note] if note else []),
             "",
-            f"{len(config['tasks'])} tasks; {config['total_steps']:,} env steps, {ratio:.4g} updates per step.",
-            f"Algorithm {config['algorithm']}: {algo}.",
-            f"Simulator: {', '.join(f'{k} {v}' for k, v in config['simulator'].items())}.",
-            f"Wall clock of training: {walls}.",
+            *told_settings(runs),
             "",
             "Deterministic policy. any: a success at some step of the episode; last: at its last step; means over tasks.",
             "",

@@ -11,13 +11,16 @@ from algos.lib.returns import discounted, gae, linear_baseline, normalized
 SMALLEST_VARIANCE = 1e-12
 
 
-def advantages(known: Tensor, reward: Tensor, valid: Tensor, gamma: float, lam: float, *, normalize: bool) -> tuple[Tensor, Tensor]:
+def advantages(
+    known: Tensor, reward: Tensor, valid: Tensor, gamma: float | Tensor, lam: float, *, normalize: bool
+) -> tuple[Tensor, Tensor]:
     """(G, E, T) advantages, and the share of the returns' variance that the baseline explains, ().
 
     Args:
         known: (G, E, T, F) what the baseline is linear in, of E sequences.
         reward: (G, E, T)
         valid: (G, E, T) 1 where a step was taken; other steps have no influence, and an advantage of 0.
+        gamma: of all steps, or (G, E, T): what comes after a step counts so much at it.
         normalize: mean 0 and standard deviation 1 in each group.
     """
     returns, counted = discounted(torch.where(valid > 0, reward, 0.0), gamma).flatten(1), valid.flatten(1)

@@ -13,17 +13,17 @@ LARGEST_OBS = 10.0
 TIME_SCALE = 100.0
 
 
-def discounted(x: Tensor, gamma: float) -> Tensor:
-    """(..., T): y_t = x_t + gamma y_{t+1}."""
+def discounted(x: Tensor, gamma: float | Tensor) -> Tensor:
+    """(..., T): y_t = x_t + gamma_t y_{t+1}; gamma is the same at all steps, or (..., T)."""
     total, sums = torch.zeros_like(x[..., 0]), []
     for t in reversed(range(x.shape[-1])):
-        total = x[..., t] + gamma * total
+        total = x[..., t] + (gamma[..., t] if isinstance(gamma, Tensor) else gamma) * total
         sums.append(total)
     return torch.stack(sums[::-1], -1)
 
 
-def gae(reward: Tensor, value: Tensor, valid: Tensor, gamma: float, lam: float) -> Tensor:
-    """(..., T) advantages (Schulman et al. 2016, equation 16); the value after the last step is 0."""
+def gae(reward: Tensor, value: Tensor, valid: Tensor, gamma: float | Tensor, lam: float) -> Tensor:
+    """(..., T) advantages (Schulman et al. 2016, equation 16); the value after the last step is 0. ``gamma`` as in ``discounted``."""
     taken = valid > 0
     value = torch.where(taken, value, 0.0)
     after = torch.cat([value[..., 1:], torch.zeros_like(value[..., :1])], -1)

@@ -11,7 +11,7 @@ def preset() -> RunConfig:
     """By our own measurement, bench/results/ml1_reach_pearl_small.md."""
     config: Any = find("ml1-reach-pearl")
     horizon, K, sizes = 200, len(config.tasks), {"hidden": (128, 128, 128), "encoder_hidden": (64, 64, 64), "latent_dim": 5}
-    rates = {"policy_lr": 1e-3, "critic_lr": 1e-3, "encoder_lr": 1e-3, "tau": 0.01, "gamma": 0.9, "kl_weight": 0.1, "reward_scale": 1.0}
+    rates = {"policy_lr": 1e-3, "critic_lr": 1e-3, "encoder_lr": 1e-3, "tau": 0.01, "gamma": 0.9, "kl_weight": 0.1, "reward_scale": 5.0}
     return replace(
         config,
         preset="ml1-reach-pearl-small",

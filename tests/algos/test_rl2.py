@@ -149,11 +149,12 @@ def test_what_lies_behind_the_end_of_an_episode_has_no_influence(chunk, burn_in)
 
 
 @pytest.mark.parametrize("memory", [False, True])
-def test_returns_go_on_over_the_ends_of_episodes(memory):
+@pytest.mark.parametrize("across", [None, 0.5, 0.0])
+def test_returns_go_on_over_the_ends_of_episodes(memory, across):
     """With lambda = 1 an advantage is the return of all the rest of the trial, summed here step by step, less the
     prediction of a ridge regression in each task."""
     gamma, batch = 0.9, a_round()
-    algorithm = rl2(gae_lambda=1.0, gamma=gamma, normalize_advantage=False, memory_baseline=memory)
+    algorithm = rl2(gae_lambda=1.0, gamma=gamma, episode_gamma=across, normalize_advantage=False, memory_baseline=memory)
     params = of_one(algorithm.init([0])).params
     trials, metrics = algorithm.trials(batch, params)
     known = algorithm.known(params, trials.x).transpose(0, 1)
@@ -163,8 +164,9 @@ def test_returns_go_on_over_the_ends_of_episodes(memory):
     for b in range(TASKS * N):
         rest = torch.tensor(0.0)
         for t in reversed(range(int(trials.valid[:, b].sum()))):
-            rest = trials.reward[t, b] + gamma * rest
+            rest = trials.reward[t, b] + rest
             returns[t, b] = rest
+            rest = rest * (gamma if across is None or not trials.x[t, b, -1] else across)  # seen from the step before
     everything = zip(*(leaf.chunk(TASKS, 1) for leaf in (known, returns, trials.valid, trials.advantage)), strict=True)
     for x, gain, counts, advantage in everything:
         inputs = (x * counts[..., None]).flatten(0, 1).double()
@@ -330,6 +332,7 @@ def test_it_learns_to_learn():
         ({"burn_in": 5, "chunk": 4}, "at most the chunk"),
         ({"chunk": -1}, "algo.chunk is -1"),
         ({"gamma": 1.5}, "algo.gamma is 1.5"),
+        ({"episode_gamma": 1.5}, "algo.episode_gamma is 1.5"),
         ({"epochs": 0}, "algo.epochs is 0; it must be positive"),
         ({"encoder": (4, 0)}, "every layer"),
     ],
