@@ -110,11 +110,11 @@ class Oyster:
 
     def work(self, noise: Any) -> dict[str, Any]:
         """Its losses are in the statistics that it makes in its first update after an evaluation, and in none that is timed."""
-        before = clones(self.learner)
+        learner, before = self.learner, clones(self.learner)
         with given(noise):
             gflop, after = torch_gflop(lambda: self.update(True)), clones(self.learner)
             steps = {name: moved(before[name], after[name]) * taken for name, taken in self.steps().items()}
-            self.learner.eval_statistics = None
+            learner.eval_statistics = None
             self.update(True)
         said = self.learner.eval_statistics
         names = dict(zip(LOSSES, ("QF Loss", "KL Loss", "VF Loss", "Policy Loss"), strict=True))

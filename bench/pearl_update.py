@@ -48,14 +48,15 @@ def main() -> None:
     parser = _turns.arguments(SUITE, __doc__, slice_s=2.0, rows=160_000, minutes=8.0)
     parser.set_defaults(cases=list(DEFAULT), threads=[1])
     parser.add_argument("--pearl-source", help="a git repository, bare or not, that has the pinned commit, instead of GitHub")
-    args, missing = _turns.parsed(parser), {}
+    args = _turns.parsed(parser)
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="manyhands-oyster-") as folder:
         os.environ[SOURCE] = folder
         if {PEER, MEDIUM} & set(args.sides):
             try:
                 source(args.pearl_source, folder)
             except (PeerError, subprocess.CalledProcessError) as error:
-                missing = dict.fromkeys((PEER, MEDIUM), str(error))
+                missing |= {PEER: str(error), MEDIUM: str(error)}
         _turns.run(SUITE, args, {}, missing, peer=f"{URL} at {COMMIT[:7]}")
 
 

@@ -8,7 +8,7 @@ BENCH = Path(__file__).resolve().parents[1] / "bench"
 
 
 def test_our_side_runs_and_one_update_moves_all_networks(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
+    monkeypatch.setattr(sys, "path", [*sys.path, str(BENCH)])  # behind: bench/replay.py is no package
     import pearl_report
     import pearl_sides
 
