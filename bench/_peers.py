@@ -10,6 +10,10 @@ FIRST = "torch==2.13.0"
 """Before the peers: a CPU machine keeps the wheel that its index serves, and no peer pulls another."""
 
 
+class PeerError(Exception):
+    """A peer cannot be had here."""
+
+
 def ensure(venv: Path, packages: Sequence[str], base: Path | str = sys.executable, first: Sequence[str] = (FIRST, "numpy")) -> Path:
     """Makes ``venv`` (of the python ``base``) with these packages unless it has them. Returns its python."""
     python, marker = venv / "bin" / "python", venv / "peers.json"
@@ -25,3 +29,15 @@ def ensure(venv: Path, packages: Sequence[str], base: Path | str = sys.executabl
     had = json.loads(marker.read_text()) if marker.exists() else []
     marker.write_text(json.dumps(sorted({*had, *wanted})))
     return python
+
+
+def extract(source: str, commit: str, parts: Sequence[str], folder: str) -> None:
+    """Writes these parts of a git repository on this machine, bare or not, as they are in ``commit``, into ``folder``."""
+    git = ["git", "-C", source]
+    listed = subprocess.run([*git, "ls-tree", "-r", "--name-only", commit, *parts], capture_output=True, text=True)
+    if listed.returncode:
+        raise PeerError(f"{source} has no commit {commit}: {listed.stderr.strip()}")
+    for name in listed.stdout.splitlines():
+        file = Path(folder, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(subprocess.run([*git, "show", f"{commit}:{name}"], capture_output=True, check=True).stdout)

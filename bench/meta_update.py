@@ -1,8 +1,7 @@
 """Updates on-policy and of meta-learning - MAML-TRPO, RL2, MT-PPO - manyhands against its peer: ``python bench/meta_update.py``.
 
 The peer is rainx0r/metaworld-algorithms (JAX), installed as by ``bench/mt_update.py``; results: bench/results/meta_update.{md,json}.
-PEARL is left out: garage, the public implementation to compare with, cannot be installed beside a torch of today. ``--cases`` has sizes
-of whole runs, too, of which one update takes minutes.
+It has no PEARL: see ``bench/pearl_update.py``. ``--cases`` has sizes of whole runs, too, of which one update takes minutes.
 """
 
 import sys

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import _turns
-from _peers import ensure
+from _peers import PeerError, ensure, extract
 from mt_report import markdown, summary
 from mt_sides import BATCH, HIDDEN, SIDES, TASKS
 
@@ -39,10 +39,6 @@ SUITE = _turns.Suite(
     summary,
     markdown,
 )
-
-
-class PeerError(Exception):
-    """The peer cannot be installed here."""
 
 
 def python312(given: str | None) -> str:
@@ -69,15 +65,8 @@ def requirement(source: str | None) -> Iterator[str]:
     if source is None:
         yield f"git+{URL}@{COMMIT}"
         return
-    git = ["git", "-C", source]
     with tempfile.TemporaryDirectory(prefix="manyhands-peer-") as folder:
-        listed = subprocess.run([*git, "ls-tree", "-r", "--name-only", COMMIT, *PARTS], capture_output=True, text=True)
-        if listed.returncode:
-            raise PeerError(f"{source} has no commit {COMMIT}: {listed.stderr.strip()}")
-        for name in listed.stdout.splitlines():
-            file = Path(folder, name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(subprocess.run([*git, "show", f"{COMMIT}:{name}"], capture_output=True, check=True).stdout)
+        extract(source, COMMIT, PARTS, folder)
         yield folder
 
 
