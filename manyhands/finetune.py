@@ -36,6 +36,7 @@ class Job(NamedTuple):
     protocol: "Protocol | None"
     schedule: "Schedule"
     """of a trial in a judgement"""
+    adapts_by: str
 
 
 def finetune(options: FinetuneArguments) -> int:
@@ -50,7 +51,7 @@ def finetune(options: FinetuneArguments) -> int:
     source = config_file.load(row.path / "config.json")
     _, kind = kind_of(source, row.id, options)
     protocol = _protocol(options, source, adapts=kind.adapts)
-    job = Job(options, protocol, schedule_of(source, kind, options, protocol))
+    job = Job(options, protocol, schedule_of(source, kind, options, protocol), kind.adapts_by)
     plan = [(task, seed) for task in _tasks(options, protocol) for seed in options.seeds]
     wanted = [derived(source, row.id, task, seed, options, protocol) for task, seed in plan]
     console, found, code = Console(), list[Judged](), 0
@@ -146,14 +147,13 @@ def _judged(
 ) -> "Results":
     """The fine-tuned task alone. Exploration in adaptation episodes has the same random numbers at all points of a curve."""
     from core.seeding import SeedTree
-    from manyhands.adapt import look_into
 
     evaluator, told, rng = _evaluator(config, spec, task, job, row.path / "logs"), dict(told), None
     try:
         if job.protocol is not None:
             told |= {"protocol": job.protocol.name, "setting": job.protocol.setting}
         if job.schedule.adaptation:
-            told["adapts_by"], _ = look_into(evaluator.algorithm, weights, spec, len(config.tasks))
+            told |= {"adapts_by": job.adapts_by}
             rng = SeedTree(config.seed).child("adaptation").numpy()
         return evaluator.results(weights, told, rng)
     finally:

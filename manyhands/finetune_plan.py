@@ -24,15 +24,19 @@ class Kind(NamedTuple):
     """What an algorithm can be asked for."""
 
     methods: tuple[Method, ...]
-    adapts: bool = False
-    """by a memory or by gradients: a protocol judges it after adaptation"""
+    adapts_by: str = "nothing"
+    """or memory, or gradients: those a protocol judges after adaptation"""
+
+    @property
+    def adapts(self) -> bool:
+        return self.adapts_by != "nothing"
 
 
 KINDS = {
     "sac": Kind(("all", "actor", "last-layer", "policy", "scratch", "mixed")),
-    "pearl": Kind(("all", "policy", "scratch", "mixed"), adapts=True),
-    "rl2": Kind(ROUNDS, adapts=True),
-    "maml": Kind(ROUNDS, adapts=True),
+    "pearl": Kind(("all", "policy", "scratch", "mixed"), "memory"),
+    "rl2": Kind(ROUNDS, "memory"),
+    "maml": Kind(ROUNDS, "gradients"),
     "ppo": Kind(ROUNDS),
     "trpo": Kind(ROUNDS),
     "task_embedding": Kind(ROUNDS),

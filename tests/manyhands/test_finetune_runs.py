@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from algos import maml, pearl, ppo, rl2, sac
+from core.errors import ConfigError
 from manyhands import build, config_file
 from manyhands.finetune import finetune, first_weights
 from manyhands.finetune_arguments import FinetuneArguments
 from manyhands.registry import Registry
-from simulators import bandit, gym, navigation, semicircle
+from simulators import bandit, gym, metaworld, navigation, semicircle
 from tests.system.tiny import assert_equal, run_through, saved, tiny
 
 ONE = {"actors": 1, "simulators": 2, "random_steps": 0}
@@ -45,7 +46,7 @@ def points(rows: list[dict]) -> dict[tuple[int, int, bool], list[float]]:
 
 
 def test_rl2_goes_on_and_is_judged_by_its_memory(tmp_path, capsys):
-    """A round of the source is 2 trials of 2 episodes of 5 pulls: 20 steps. The new one's is a single trial, as the first stage is short."""
+    """A round of the source is 2 trials of 2 episodes of 5 pulls: 20 steps. The new one's is one trial, as the first stage is short."""
     algo = rl2.Config(episodes=2, hidden=8, epochs=1, minibatches=1)
     settings = {"tasks": ("bandit:bernoulli",), "simulator": bandit.Options(arms=3, horizon=5, repeat=2), "algorithm": "rl2", "algo": algo}
     source = tiny(**settings, total_steps=40, actors=ONE, evaluation={"adaptation": 2, "episodes": 1})
@@ -84,7 +85,12 @@ def test_pearl_goes_on_with_the_goals_of_another_class(method, tmp_path, capsys)
     trained = tuple(f"semicircle:dense@{goal}" for goal in range(4))
     replay = {"updates_per_step": 0.1, "min_size": 40, "max_lead_steps": 40}
     source = tiny(
-        tasks=trained, **settings, total_steps=80, actors={**ONE, "simulators": 1}, replay=replay, evaluation={"adaptation": 1, "episodes": 1}
+        tasks=trained,
+        **settings,
+        total_steps=80,
+        actors={**ONE, "simulators": 1},
+        replay=replay,
+        evaluation={"adaptation": 1, "episodes": 1},
     )
     first, new, rows, _ = tuned(
         source, tmp_path, capsys, tasks=("semicircle:sparse",), steps=(0, 60), method=method, train_goals=2, critic_warm_up=None
@@ -121,8 +127,6 @@ def test_ppo_of_two_tasks_goes_on_with_one(tmp_path, capsys):
 
 
 def test_where_no_goal_can_be_kept_nothing_starts(tmp_path):
-    from core.errors import ConfigError
-
     settings = {"tasks": ("gym:Pendulum-v1",), "simulator": gym.Options(horizon=5), "algorithm": "rl2"}
     first = run_through(
         tiny(**settings, algo=rl2.Config(episodes=1, hidden=4, epochs=1), total_steps=10, actors=ONE, evaluation={"episodes": 1}), tmp_path
@@ -140,3 +144,36 @@ def test_sac_is_judged_as_before(tmp_path, capsys):
     assert new.steps == 80
     looked = points(rows)
     assert looked[0, 0, True] == looked[80, 0, True] == pytest.approx(looked[0, 1, True], rel=1e-5)
+
+
+@pytest.mark.metaworld
+def test_pearl_on_a_protocol_trains_on_training_goals_and_adapts_to_test_goals(tmp_path, capsys):
+    options = metaworld.Options(goals=2, hide_goal=True, success_rule="v2", horizon=10)
+    algo = pearl.Config(hidden=(8,), encoder_hidden=(8,), latent_dim=2, batch_size=8, context=8)
+    settings = {"tasks": ("metaworld:reach-v3@0", "metaworld:reach-v3@1"), "simulator": options, "algorithm": "pearl", "algo": algo}
+    replay = {"updates_per_step": 0.01, "min_size": 40, "max_lead_steps": 40}
+    source = tiny(**settings, total_steps=60, actors={**ONE, "simulators": 1}, replay=replay, evaluation={"episodes": 1})
+    changes = {"protocol": "ml1-push-v3", "goals": 1, "adaptation": 1, "steps": (600,)}
+    _, new, rows, said = tuned(source, tmp_path, capsys, **changes)
+    config = config_file.load(new.path / "config.json")
+    assert (config.tasks, config.simulator.goals) == (("metaworld:push-v3@0", "metaworld:push-v3@1"), 50)
+    assert (config.simulator.horizon, config.simulator.split, new.steps) == (500, "train", 600)
+    assert [(row["settings"]["env_steps"], row["adapted_episodes"], row["look"]) for row in rows] == [
+        (600, *part) for part in [(0, True), (0, False), (1, True)]
+    ]
+    assert {(row["task"], row["settings"]["goals"], row["settings"]["protocol"]) for row in rows} == {
+        ("metaworld:push-v3", "1 test", "ml1-push-v3")
+    }
+    assert "push-v3" in said
+
+
+@pytest.mark.metaworld
+def test_what_adapts_by_other_rewards_is_refused(tmp_path):
+    options = metaworld.Options(goals=1, hide_goal=True, reward_version="v1", success_rule="v2", horizon=10, repeat=2)
+    algo = rl2.Config(episodes=2, hidden=4, epochs=1)
+    settings = {"tasks": ("metaworld:reach-v3",), "simulator": options, "algorithm": "rl2", "algo": algo}
+    first = run_through(tiny(**settings, total_steps=10, actors=ONE, evaluation={"episodes": 1}), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"reward_version is v2 in ml1-push-v3 v3, and was v1 in training.*Allowed: runs of the setting v3"
+    ):
+        finetune(FinetuneArguments(first.name, tmp_path, protocol="ml1-push-v3"))
