@@ -17,8 +17,8 @@ class FinetuneArguments(ShowArguments):
 
     method: Method = "all"
     """all: everything is taken over and learns on; actor: critics stay as they are; last-layer: only output layers learn; policy: only the
-    policy is taken over, critics begin anew; scratch: nothing is; mixed: as all, beside the run's own tasks. actor and last-layer are of
-    sac; on-policy there is no policy either"""
+    policy is taken over, critics begin anew; scratch: nothing is; mixed: as all, beside the run's own tasks. sac has all of
+    them, pearl neither actor nor last-layer, the others all, scratch and mixed"""
     protocol: str = ""
     """its test tasks, training on their training goals, judged on their test goals: ml10, ml45, mt1-TASK, ml1-TASK"""
     tasks: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class FinetuneArguments(ShowArguments):
     """of a run whose tasks are goals, as PEARL's: so many of each new task; by default as many as the run had of each"""
     adaptation: int | None = None
     """episodes that a policy which adapts has before it is judged, and it is judged without them too; by default as the protocol says, or
-    as the run evaluates; 0: it is judged without only"""
+    as the run evaluates; 0: none"""
     episodes: int = 20
     """without a protocol: episodes of each judgement, or trials; where the run's tasks are goals, shared among them"""
     seeds: tuple[int, ...] = (0,)

@@ -65,16 +65,16 @@ def test_maml_goes_on_and_is_judged_after_a_gradient_step(tmp_path, capsys):
     simulator = navigation.Options(horizon=5, repeat=4)
     settings = {"tasks": ("navigation:point",), "simulator": simulator, "algorithm": "maml", "algo": algo}
     source = tiny(**settings, total_steps=40, actors=ONE, evaluation={"adaptation": 2, "episodes": 1})
-    first, new, rows, _ = tuned(source, tmp_path, capsys, tasks=("navigation:point",), steps=(0, 20), adaptation=3)
+    first, new, rows, _ = tuned(source, tmp_path, capsys, tasks=("navigation:point",), steps=(0, 20, 60), adaptation=3)
     own = config_file.load(new.path / "config.json")
     assert own.actors.simulators == 1, "a phase of 2 episodes before the step, one after it: 20 env steps"
     begun = first_weights(own, build.task_spec(own), new.path).params
     theirs = saved(first).components["learner"]["tensors"]
     assert all(np.array_equal(begun[name][0], theirs[f"params.{name}"][0].numpy()) for name in begun)
     looked = points(rows)
-    assert {key[:2] for key in looked if key[2]} == {(0, 0), (0, 3), (20, 0), (20, 3)}
+    assert {key[:2] for key in looked if key[2]} == {(steps, known) for steps in (0, 20, 60) for known in (0, 3)}
     assert looked[0, 0, True] != looked[0, 3, True], "it adapts"
-    assert looked[0, 0, True] != looked[20, 0, True], "it has learned"
+    assert looked[0, 0, True] != looked[20, 0, True] != looked[60, 0, True], "it has learned"
     assert {row["settings"]["adapts_by"] for row in rows} == {"gradients"}
 
 
