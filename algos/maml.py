@@ -30,10 +30,14 @@ from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import clipped, likelihood_ratio, taken_only
+from algos.lib.transfer import Origin, check_same, copied
 from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.tree import index_tree, stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
+
+KEPT = ("hidden", "activation")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,14 @@ class MAML:
         network = init_mlp((self.obs_dim, *self.config.hidden, self.action_dim), generator)
         params = {**network, **self.head.init()}
         return State(params, to_lanes(params, self.lanes), init_adam(params), torch.zeros(()), torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. What adaptation begins with is all there is; every lane begins with it, whatever the other
+        run's lanes had become."""
+        check_same(self.config, source.config, KEPT)
+        params = copied(old.params)
+        lanes = {name: leaf[:, None].repeat(1, self.lanes, *[1] * (leaf.dim() - 1)) for name, leaf in params.items()}
+        return state._replace(params=params, acting=lanes)
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

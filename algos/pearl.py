@@ -27,6 +27,7 @@ from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import init_mlp, numpy_mlp, task_mlp
 from algos.lib.seeds import side_by_side
+from algos.lib.transfer import Origin, check_same, copied
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import stack_trees
@@ -39,6 +40,8 @@ VARIANCE_FLOOR = 1e-7
 CRITICS = ("value", "twin")
 EPISODES = 2
 """newest of a task that are context by default: a number of transitions would be too old a policy's where episodes are short"""
+KEPT = ("hidden", "encoder_hidden", "latent_dim", "critic", "context")
+"""settings that a run shares with the one it begins from: they decide what its networks are, and how sure a posterior is"""
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,15 @@ class PEARL:
         params = Params(encoder, policy, critic, value, log_alpha)
         target = {k: v.clone() for k, v in (value or critic).items()}
         return State(params, target, {name: init_adam(net) for name, net in params._asdict().items()}, torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. Tasks are told apart by the encoder alone: it belongs to the policy, which means nothing
+        without it; critics, value and temperature are what may stay fresh."""
+        check_same(self.config, source.config, KEPT)
+        taken = {name: copied(net) for name, net in old.params._asdict().items()}
+        if policy_only:
+            return state._replace(params=state.params._replace(encoder=taken["encoder"], policy=taken["policy"]))
+        return state._replace(params=Params(**taken), target=copied(old.target))
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

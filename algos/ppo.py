@@ -26,12 +26,15 @@ from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import Descent, Minibatch, Samples, clipped, descend, likelihood_ratio, report, task_major
+from algos.lib.transfer import Origin, check_same, network
 from core.contracts import Reduce, alone
 from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
 """of the policy's last layer at the start: all observations then have nearly the same actions (Andrychowicz et al. 2021, section 3.2)"""
+KEPT = ("hidden", "activation", "multi_head")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class PPO:
     def __init__(self, config: Config, spec: TaskSpec, tasks: int) -> None:
         self.config, self.tasks = config, tasks
         self.action_dim = self.noise_dim = spec.action_dim
-        self.input_dim = spec.obs_dim + (tasks if tasks > 1 else 0)
+        self.task_dim = tasks if tasks > 1 else 0
+        self.input_dim = spec.obs_dim + self.task_dim
         self.head = head(spec, config.init_std, config.min_std, config.max_std)
         self.descent = Descent(config.epochs, config.minibatches, config.lr, config.max_grad_norm)
         self.plan = Rounds(config.episodes)
@@ -115,6 +119,12 @@ class PPO:
         sizes = (self.input_dim, *self.config.hidden, self.action_dim)
         policy = {**init_mlp(sizes, generator, heads=heads, last_scale=LAST_SCALE), **self.head.init()}
         return State(policy, init_adam(policy), torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. There is no other network than the policy: the baseline is solved anew in every round."""
+        check_same(self.config, source.config, KEPT)
+        policy = network(old.policy, origin, told=source.task_dim, tells=self.task_dim, heads=self.config.multi_head)
+        return state._replace(policy=policy)
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

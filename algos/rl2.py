@@ -32,6 +32,7 @@ from algos.lib.recurrent import GATES, Carry, Kind, init_cell, numpy_step, unrol
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import clipped, likelihood_ratio
+from algos.lib.transfer import Origin, check_same, copied
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import stack_trees
@@ -39,6 +40,8 @@ from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
 """of the output layer's first weights: at the start all observations get about the same actions"""
+KEPT = ("cell", "hidden", "encoder", "seen_reward_scale")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,11 @@ class RL2:
         }
         params = {f"{part}.{name}": leaf for part, leaves in parts.items() for name, leaf in leaves.items()} | self.head.init()
         return State(params, init_adam(params), torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. The policy and its memory's cell are one network; there is no other."""
+        check_same(self.config, source.config, KEPT)
+        return state._replace(params=copied(old.params))
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

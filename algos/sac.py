@@ -27,7 +27,7 @@ from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
 from algos.lib.normalizer import Normalizer, counted, init_normalizer, reward_scale_of, scale_of
 from algos.lib.pcgrad import pcgrad
 from algos.lib.seeds import side_by_side
-from algos.lib.transfer import Origin, network, of_tasks
+from algos.lib.transfer import Origin, check_same, network, of_tasks
 from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import map_tree, stack_trees
@@ -190,14 +190,11 @@ class SAC:
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
         """See ``core.contracts.Transferring``. Optimiser, counts and a new task's reward statistics stay those of ``state``."""
-        for name in KEPT:
-            mine, theirs = getattr(self.config, name), getattr(source.config, name)
-            if mine != theirs:
-                raise ConfigError(f"algo.{name} is {mine}, the run to begin from has {theirs}; fix: the same setting")
+        check_same(self.config, source.config, KEPT)
         shape = {"told": source.task_dim, "tells": self.task_dim, "heads": self.config.multi_head}
         policy = network(old.params.policy, origin, **shape)
         seen, known = old.normalizer, torch.tensor([k is not None for k in origin])
-        normalizer = state.normalizer._replace(mean=seen.mean, square=seen.square, batches=seen.batches)
+        normalizer = state.normalizer._replace(**{name: getattr(seen, name).clone() for name in ("mean", "square", "batches")})
         if policy_only:
             return state._replace(params=state.params._replace(policy=policy), normalizer=normalizer)
         normalizer = normalizer._replace(

@@ -29,6 +29,7 @@ from algos.lib.policies import Distribution, Gaussian, head
 from algos.lib.returns import discounted, features, linear_baseline, normalized
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import Descent, Minibatch, Samples, clipped, descend, likelihood_ratio, report, task_major
+from algos.lib.transfer import Origin, check_same, copied, network, of_tasks
 from core.contracts import Reduce, alone
 from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
@@ -37,6 +38,8 @@ LAST_SCALE = 0.01
 """of the policy's last layer at the start, as in MT-PPO"""
 ENCODER = "encoder."
 """before the names of the encoder's parameters, which travel with the policy's"""
+KEPT = ("latent", "window", "hidden", "encoder_hidden", "inference_hidden", "activation")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
 STEPS_AT_ONCE = 1024
 """steps per task whose windows are in memory together"""
 
@@ -147,8 +150,8 @@ class TaskEmbedding:
     def __init__(self, config: Config, spec: TaskSpec, tasks: int) -> None:
         self.config, self.tasks, self.latent = config, tasks, config.latent
         self.action_dim, self.noise_dim = spec.action_dim, spec.action_dim + config.latent
-        told = config.latent or (tasks if tasks > 1 else 0)
-        self.obs_dim, self.input_dim = spec.obs_dim, spec.obs_dim + told
+        self.task_dim = 0 if config.latent or tasks == 1 else tasks
+        self.obs_dim, self.input_dim = spec.obs_dim, spec.obs_dim + config.latent + self.task_dim
         self.head = head(spec, config.init_std, config.min_std, config.max_std)
         least, most = config.embedding_min_std, config.embedding_max_std
         self.embedding = Gaussian(config.latent, config.embedding_std, least, most)
@@ -174,6 +177,17 @@ class TaskEmbedding:
             inference = init_mlp((config.window * self.obs_dim, *config.inference_hidden, self.latent), generator)
             inference |= self.inferred.init()
         return State(policy, init_adam(policy), torch.zeros(()), inference, init_adam(inference), torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. A new task has the mean of the encoder's rows and of its log standard deviations: to the
+        encoder it is a bit of every task. With ``policy_only`` the inference network stays fresh."""
+        check_same(self.config, source.config, KEPT)
+        acts = {name: leaf for name, leaf in old.policy.items() if not name.startswith(ENCODER)}
+        policy = network(acts, origin, told=source.task_dim, tells=self.task_dim, heads=False)
+        encoder = copied(own(old.policy))
+        encoder |= {name: of_tasks(encoder[name], origin, -2) for name in ("w0", "log_std") if encoder}
+        state = state._replace(policy=policy | {ENCODER + name: leaf for name, leaf in encoder.items()})
+        return state if policy_only else state._replace(inference=copied(old.inference))
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

@@ -24,10 +24,14 @@ from algos.lib.policies import Distribution, head
 from algos.lib.returns import features
 from algos.lib.seeds import in_turn, shuffle_seeds
 from algos.lib.surrogate import likelihood_ratio, task_major
+from algos.lib.transfer import Origin, check_same, network
 from algos.lib.trust_region import Output, Region, trust_region_step
 from core.contracts import Reduce, alone
 from core.tree import stack_trees
 from core.types import Field, Round, Rounds, Seen, TaskSpec
+
+KEPT = ("hidden", "activation")
+"""settings that a run shares with the one it begins from: they decide what its networks are"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class TRPO:
     def __init__(self, config: Config, spec: TaskSpec, tasks: int) -> None:
         self.config, self.tasks = config, tasks
         self.action_dim = self.noise_dim = spec.action_dim
-        self.input_dim = spec.obs_dim + (tasks if tasks > 1 else 0)
+        self.task_dim = tasks if tasks > 1 else 0
+        self.input_dim = spec.obs_dim + self.task_dim
         self.head = head(spec, config.init_std, config.min_std, config.max_std)
         self.region = Region(config.delta, config.cg_iterations, config.damping, config.backtrack, config.backtracks)
         self.plan = Rounds(config.episodes)
@@ -120,8 +125,13 @@ class TRPO:
 
     def _init_one(self, seed: int) -> State:
         generator = torch.Generator().manual_seed(seed)
-        network = init_mlp((self.input_dim, *self.config.hidden, self.action_dim), generator)
-        return State({**network, **self.head.init()}, torch.zeros(()))
+        policy = init_mlp((self.input_dim, *self.config.hidden, self.action_dim), generator)
+        return State({**policy, **self.head.init()}, torch.zeros(()))
+
+    def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
+        """See ``core.contracts.Transferring``. There is no other network than the policy, and no optimiser that remembers."""
+        check_same(self.config, source.config, KEPT)
+        return state._replace(policy=network(old.policy, origin, told=source.task_dim, tells=self.task_dim, heads=False))
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def adapt_run(options: AdaptArguments) -> int:
         where, evaluator = _own_tasks(options, config, schedule, row.path / "logs")
     else:
         where = f"{protocol.name}-{protocol.setting}"
-        evaluator = _on_protocol(protocol, goals, options.processes, config, schedule, row.path / "logs")
+        evaluator = protocol_evaluator(protocol, goals, options.processes, config, schedule, row.path / "logs")
     told: dict[str, Any] = {"run": row.id, "seed": config.seed, "evaluation_seed": options.seed}
     told["checkpoint"] = options.which if options.step is None else f"{options.which} of step {options.step}"
     told |= {} if protocol is None else {"protocol": protocol.name, "setting": protocol.setting}
@@ -158,18 +158,23 @@ def _protocol(options: AdaptArguments, config: configs.RunConfig) -> metaworld.P
     if foreign:
         raise ConfigError(f"{protocol.name} is of Meta-World, the run was trained on {foreign[0]}. Fix: leave --protocol out")
     check_goals_seen(protocol, config)
+    check_rewards(protocol, config, "the --setting (v3 or 2019) that has them")
+    return protocol
+
+
+def check_rewards(protocol: metaworld.Protocol, config: configs.RunConfig, allowed: str) -> None:
+    """Raises ConfigError where a policy that adapts by rewards would find other ones than in training."""
     plays, knows = protocol.options("test"), config.simulator_options
     for name in REWARDS:
         if plays[name] != knows[name]:
             differ = f"{name} is {plays[name]} in {protocol.name} {protocol.setting}, and was {knows[name]} in training"
-            raise ConfigError(f"{differ}: a policy adapts by the rewards it knows. Allowed: the --setting (v3 or 2019) that has them")
-    return protocol
+            raise ConfigError(f"{differ}: a policy adapts by the rewards it knows. Allowed: {allowed}")
 
 
-def _on_protocol(
+def protocol_evaluator(
     protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, schedule: Schedule, logs: Path
 ) -> PolicyEvaluator:
-    """A trial with each of the first ``goals`` goals of every test task."""
+    """A trial with each of the first ``goals`` goals of every test task; without adaptation, so many episodes with each."""
     slots = min(PARALLEL, goals)
     names = [task for task in protocol.test_tasks for _ in range(slots)]
     simulator = protocol.options("test") | {"goals": goals, "repeat": schedule.repeat, "frames": config.simulator_options["frames"]}

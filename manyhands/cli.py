@@ -164,7 +164,8 @@ def _adapt(args: list[str]) -> int:
 def _finetune(args: list[str]) -> int:
     _before_numpy()
     from manyhands.arguments import parse_run
-    from manyhands.finetune import FinetuneArguments, finetune
+    from manyhands.finetune import finetune
+    from manyhands.finetune_arguments import FinetuneArguments
 
     return finetune(parse_run(FinetuneArguments, args, "finetune"))
 

@@ -113,7 +113,7 @@ class InitConfig:
     step: int | None = None
     """which of its checkpoints; the newest by default"""
     parts: Literal["all", "policy"] = "all"
-    """all: policy, critics, targets, temperatures and statistics; policy: the policy and the statistics of observations"""
+    """all: all networks, targets, temperatures and statistics; policy: the policy, what tells it its task, statistics of observations"""
 
     def __post_init__(self) -> None:
         if not self.run and (self.step is not None or self.parts != "all"):

@@ -1,82 +1,46 @@
 """``manyhands finetune``: what a run has learned, carried on to tasks it has not seen; success after 0, 5,000, ... env steps on each.
 
 Every task (and seed) is an ordinary run of its own, which begins with the other run's networks and is trained in stages, one per entry of
-``--steps``. Between stages its newest policy is judged: on the test goals of a protocol, or as the run itself would evaluate.
+``--steps``. Between stages its newest policy is judged: on the test goals of a protocol, or as the run itself would evaluate; one that
+adapts, before and after adaptation.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
 from manyhands import config_file
-from manyhands.arguments import ShowArguments
+from manyhands.finetune_arguments import FinetuneArguments
+from manyhands.finetune_plan import Stages, derived, kind_of, schedule_of
+from manyhands.finetune_table import Judged, curve_tables
 
 if TYPE_CHECKING:
-    from core.types import Weights
+    from core.types import TaskSpec, Weights
     from manyhands.config import RunConfig
     from manyhands.registry import Run as Row
+    from protocols.evaluator import PolicyEvaluator
     from protocols.metaworld import Protocol
     from protocols.rows import Results
+    from protocols.schedule import Schedule
 
-Method = Literal["all", "actor", "last-layer", "policy", "scratch", "mixed"]
-TRAIN = {"actor": "actor", "last-layer": "last_layer"}
-
-
-@dataclass(frozen=True)
-class FinetuneArguments(ShowArguments):
-    """Fine-tuning on new tasks: curves of success over env steps."""
-
-    method: Method = "all"
-    """all: everything is taken over and learns on; actor: critics stay as they are; last-layer: only output layers learn; policy: only the
-    policy is taken over, critics begin anew; scratch: nothing is; mixed: as all, beside the run's own tasks"""
-    protocol: str = ""
-    """its test tasks, training on their training goals, judged on their test goals: ml10, ml45, mt1-TASK, ml1-TASK"""
-    tasks: tuple[str, ...] = ()
-    """which tasks; with --protocol some of its test tasks, without it any that the run's simulators have"""
-    steps: tuple[int, ...] = (0, 5000, 50_000)
-    """env steps on the task at which it is judged, ascending; the last ends it"""
-    goals: int | None = None
-    """of a protocol, per task: the first so many; all by default"""
-    episodes: int = 20
-    """without a protocol: episodes of each judgement"""
-    seeds: tuple[int, ...] = (0,)
-    """of the new runs"""
-    critic_warm_up: int = 1000
-    """updates at the start in which only critics learn, where they do and something is taken over"""
-    processes: int = 1
-    """that judge a protocol's goals"""
-    out: Path | None = None
-    """every judged episode, one JSON object per line; also in the folders of the runs"""
-
-    def check(self) -> None:
-        """Raises ConfigError where options do not go together or cannot be."""
-        if not self.steps or min(self.steps) < 0 or list(self.steps) != sorted(set(self.steps)) or self.steps[-1] == 0:
-            raise ConfigError(f"--steps is {' '.join(map(str, self.steps))}; write ascending env steps, the last above 0: 0 5000 50000")
-        if not self.protocol and not self.tasks:
-            raise ConfigError("finetune needs --protocol ml10, or --tasks metaworld:drawer-open-v3 ...")
-        if self.goals is not None and not self.protocol:
-            raise ConfigError("--goals has no meaning here: it goes with --protocol")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"--seeds is {' '.join(map(str, self.seeds))}; write each seed once, from 0 on")
-        for name, least in (("episodes", 1), ("critic_warm_up", 0), ("processes", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}. Allowed: {least} and up")
+SLOTS = 20
+"""simulators of a judgement without a protocol, at most, but one for each goal"""
 
 
-class Judged(NamedTuple):
-    """One point of one curve."""
+class Job(NamedTuple):
+    """What all runs of one command have in common."""
 
-    task: str
-    seed: int
-    steps: int
-    """env steps on the task"""
-    results: "Results"
+    options: FinetuneArguments
+    protocol: "Protocol | None"
+    schedule: "Schedule"
+    """of a trial in a judgement"""
+    adapts_by: str
 
 
 def finetune(options: FinetuneArguments) -> int:
-    """Trains and judges, prints the table, writes the episodes. Returns the exit code; 130 where someone stopped it."""
+    """Trains and judges, prints the tables, writes the episodes. Returns the exit code; 130 where someone stopped it."""
     from rich.console import Console
 
     from manyhands import session
@@ -85,23 +49,31 @@ def finetune(options: FinetuneArguments) -> int:
     options.check()
     row = Registry(options.runs).get(options.run)
     source = config_file.load(row.path / "config.json")
-    protocol = _protocol(options, source)
+    _, kind = kind_of(source, row.id, options)
+    protocol = _protocol(options, source, adapts=kind.adapts)
+    job = Job(options, protocol, schedule_of(source, kind, options, protocol), kind.adapts_by)
     plan = [(task, seed) for task in _tasks(options, protocol) for seed in options.seeds]
     wanted = [derived(source, row.id, task, seed, options, protocol) for task, seed in plan]
     console, found, code = Console(), list[Judged](), 0
+    if protocol is None:
+        wanted[0].options_of_trials(job.schedule)  # raises before anything starts
     specs = [session.check(config, options.runs, console) for config in wanted[:: len(options.seeds)]]  # all, before the first begins
+    for note in Stages.of(wanted[0], plan[0][0], specs[0]).notes(wanted[0], options):
+        console.print(f"[dim]{note}[/dim]", highlight=False)
     for i, config in enumerate(wanted):
-        code = _one(config, specs[i // len(options.seeds)], plan[i][0], options, protocol, found)
+        code = _one(config, specs[i // len(options.seeds)], plan[i][0], job, found)
         if code:
             break
     if found:
-        console.print(curve_table(f"{row.id}, method {options.method}", found, options.steps))
+        for table in curve_tables(f"{row.id}, method {options.method}", found, options.steps):
+            console.print(table)
     if options.out is not None:
         _write(options.out, found)
     return code
 
 
-def _protocol(options: FinetuneArguments, source: "RunConfig") -> "Protocol | None":
+def _protocol(options: FinetuneArguments, source: "RunConfig", *, adapts: bool) -> "Protocol | None":
+    from manyhands.adapt import check_rewards
     from manyhands.judge import goals_of
     from protocols import metaworld
 
@@ -112,6 +84,8 @@ def _protocol(options: FinetuneArguments, source: "RunConfig") -> "Protocol | No
     if source.simulator_options.get("hide_goal") != protocol.hide_goal:
         shown = "hides" if protocol.hide_goal else "shows"
         raise ConfigError(f"{protocol.name} {shown} the goal, the run was trained otherwise: it cannot begin there")
+    if adapts:
+        check_rewards(protocol, source, f"runs of the setting {protocol.setting}")
     return protocol
 
 
@@ -124,67 +98,32 @@ def _tasks(options: FinetuneArguments, protocol: "Protocol | None") -> tuple[str
     return options.tasks or protocol.test_tasks
 
 
-def derived(source: "RunConfig", run: str, task: str, seed: int, options: FinetuneArguments, protocol: "Protocol | None") -> "RunConfig":
-    """Settings of the run that fine-tunes ``run`` on one task: its own but for what the number of tasks and the method change.
-
-    A task gets as many updates per env step of its own, and as long a warm-up, as each task of the source had.
-
-    Raises:
-        ConfigError: the run's algorithm cannot be fine-tuned.
-    """
-    from manyhands.config import InitConfig
-
-    wrapped, method, K = hasattr(source.algo, "inner"), options.method, len(source.tasks)
-    algo: Any = getattr(source.algo, "settings", source.algo)
-    if not hasattr(algo, "critic_warm_up"):
-        raise ConfigError(
-            f"{run} has learned by {source.algorithm}, which cannot be fine-tuned. Allowed: runs of sac, and of reptile around it. "
-            "Where it adapts by itself: manyhands adapt"
-        )
-    warm_up = 0 if method in ("actor", "scratch") else options.critic_warm_up
-    tasks = (task, *(other for other in source.tasks if other != task)) if method == "mixed" else (task,)
-    slots = source.actors.simulators * len(tasks)
-    actors = replace(source.actors, actors=1, processes=source.actors.processes if source.actors.processes <= slots else 0)
-    uniform = source.actors.random_steps // K * len(tasks) if method == "scratch" else 0
-    replay = source.replay
-    per_task = replay.updates_per_step * (1 if wrapped else K)
-    simulator: Any = source.simulator
-    return replace(
-        source,
-        preset=f"finetune-{method}",
-        tasks=tasks,
-        simulator=simulator if protocol is None else replace(simulator, **protocol.options("train")),
-        algorithm=getattr(source.algo, "inner", source.algorithm),
-        algo=replace(algo, train=TRAIN.get(method, "all"), critic_warm_up=warm_up),
-        total_steps=next(steps for steps in options.steps if steps) * len(tasks),
-        seed=seed,
-        actors=replace(actors, random_steps=uniform),
-        replay=replace(replay, updates_per_step=per_task / len(tasks), min_size=max(1, replay.min_size // K) * len(tasks)),
-        evaluation=replace(source.evaluation, every_steps=0, episodes=1, simulators=1, in_turn=False, target_success=0.0),
-        init=InitConfig() if method == "scratch" else InitConfig(run, parts="policy" if method == "policy" else "all"),
-    ).check()
-
-
-def _one(config: "RunConfig", spec: Any, task: str, options: FinetuneArguments, protocol: Any, found: list[Judged]) -> int:
+def _one(config: "RunConfig", spec: "TaskSpec", task: str, job: Job, found: list[Judged]) -> int:
     """One run through all its stages. Returns the exit code of the first stage that did not end well."""
     from core.checkpoint import Checkpoints
     from manyhands import session
     from manyhands.evaluate import weights_of
 
+    options, stages = job.options, Stages.of(config, task, spec)
     row = session.enter(config, options.runs)
-    for steps in options.steps:
-        if steps == 0:
+    checkpoints, taken = Checkpoints(row.path / "checkpoints", config.checkpoint.keep), 0
+    for asked in options.steps:
+        if asked == 0:
             weights = first_weights(config, spec, row.path)
         else:
-            config_file.save(replace(config, total_steps=steps * len(config.tasks)), row.path / "config.json")
-            code = session.resume(row.id, options.runs, None)
-            if code:
-                return code
-            weights = weights_of(Checkpoints(row.path / "checkpoints"), "last", None)
+            total = stages.total(asked)
+            if taken < total:  # two stages may be the same whole rounds
+                config_file.save(replace(config, total_steps=total), row.path / "config.json")
+                code = session.resume(row.id, options.runs, None)
+                if code:
+                    return code
+                taken = checkpoints.steps()[-1]
+            weights = weights_of(checkpoints, "last", None)
+        steps = stages.of_task(taken)
         told = {"run": row.id, "seed": config.seed, "checkpoint": "last", "method": options.method, "env_steps": steps}
-        results = _judged(config, spec, weights, told, options, protocol, row)
-        results.write(row.path / "evaluations" / f"steps-{steps}.jsonl")
-        found.append(Judged(task, config.seed, steps, results))
+        results = _judged(config, spec, task, weights, told, job, row)
+        results.write(row.path / "evaluations" / f"steps-{asked}.jsonl")
+        found.append(Judged(task, config.seed, asked, steps, results))
     return 0
 
 
@@ -204,59 +143,38 @@ def first_weights(config: "RunConfig", spec: Any, folder: Path) -> "Weights":
 
 
 def _judged(
-    config: "RunConfig", spec: Any, weights: "Weights", told: Mapping[str, Any], options: FinetuneArguments, protocol: Any, row: "Row"
+    config: "RunConfig", spec: "TaskSpec", task: str, weights: "Weights", told: Mapping[str, Any], job: Job, row: "Row"
 ) -> "Results":
-    """The fine-tuned task alone, the first of the run's."""
-    from manyhands import build
-    from manyhands.evaluate import on_protocol
-    from manyhands.judge import goals_of
+    """The fine-tuned task alone. Exploration in adaptation episodes has the same random numbers at all points of a curve."""
+    from core.seeding import SeedTree
 
-    if protocol is not None:
-        told = {**told, "protocol": protocol.name, "setting": protocol.setting}
-        one, goals = replace(protocol, test_tasks=config.tasks[:1]), goals_of(protocol, options.goals)
-        return on_protocol(one, goals, options.processes, config, weights, dict(told), None, row.path / "logs")
-    settings = replace(config.evaluation, episodes=options.episodes, simulators=min(options.episodes, 20))
-    evaluator = build.evaluator(replace(config, evaluation=settings), spec, row.path / "logs", tasks=[0], simulators=settings.simulators)
+    evaluator, told, rng = _evaluator(config, spec, task, job, row.path / "logs"), dict(told), None
     try:
-        return evaluator.results(weights, dict(told), None)
+        if job.protocol is not None:
+            told |= {"protocol": job.protocol.name, "setting": job.protocol.setting}
+        if job.schedule.adaptation:
+            told |= {"adapts_by": job.adapts_by}
+            rng = SeedTree(config.seed).child("adaptation").numpy()
+        return evaluator.results(weights, told, rng)
     finally:
         evaluator.close()
 
 
-def curve_table(title: str, found: list[Judged], steps: tuple[int, ...]) -> Any:
-    """Success at any step, a line per task and a column per number of env steps; intervals as the caption says."""
-    import numpy as np
+def _evaluator(config: "RunConfig", spec: "TaskSpec", task: str, job: Job, logs: Path) -> "PolicyEvaluator":
+    """The test goals of a protocol; or as many trials as were asked for, of each of the task's goals where it has names for them."""
+    from manyhands import build
+    from manyhands.adapt import protocol_evaluator
+    from manyhands.judge import goals_of
 
-    from manyhands.outcome import task_table
-    from protocols.statistics import estimate, mean, wilson_interval
-
-    tasks, seeds = (tuple(dict.fromkeys(getattr(one, name) for one in found)) for name in ("task", "seed"))
-    success = {(one.task, one.seed, one.steps): one.results.column("success_any") for one in found}
-    caption = "success at any step; of a task: 95 % interval over episodes (Wilson)"
-    caption += f"; of the mean: stratified bootstrap over {len(seeds)} seeds" if len(seeds) > 1 else "; of the mean: one seed has none"
-    table = task_table(title, caption, [f"{n:,} steps" for n in steps])
-    for task in tasks:
-        cells = []
-        for n in steps:
-            flags = [success[key] for key in ((task, seed, n) for seed in seeds) if key in success]
-            flat = np.concatenate(flags) if flags else np.zeros(0)
-            cells.append(_cell(flat.mean(), *wilson_interval(int(flat.sum()), len(flat))) if len(flat) else "-")
-        table.add_row(task.removeprefix("metaworld:"), *cells)
-    table.add_section()
-    means = []
-    for n in steps:
-        if any((task, seed, n) not in success for task in tasks for seed in seeds):
-            means.append("-")
-            continue
-        scores = np.array([[success[task, seed, n].mean() for task in tasks] for seed in seeds])
-        whole = estimate(mean, scores, rng=np.random.default_rng(0))
-        means.append(_cell(whole.value, whole.low, whole.high) if len(seeds) > 1 else f"{scores.mean():.0%}")
-    table.add_row("mean over tasks", *means)
-    return table
-
-
-def _cell(share: Any, low: Any, high: Any) -> str:
-    return f"{share:.0%} ({100 * low:.0f}-{100 * high:.0f})"
+    options, protocol = job.options, job.protocol
+    if protocol is not None:
+        one, goals = replace(protocol, test_tasks=(task,)), goals_of(protocol, options.goals)
+        return protocol_evaluator(one, goals, options.processes, config, job.schedule, logs)
+    played = range(min(Stages.of(config, task, spec).own, options.episodes))  # the run's first tasks are its own
+    settings = replace(config.evaluation, episodes=options.episodes // len(played))
+    simulators = max(1, min(settings.episodes, SLOTS // len(played)))
+    config = replace(config, evaluation=settings)
+    return build.evaluator(config, spec, logs, tasks=played, simulators=simulators, schedule=job.schedule)
 
 
 def _write(path: Path, found: list[Judged]) -> None:

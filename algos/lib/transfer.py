@@ -5,14 +5,33 @@ needs no one-hot, into whose bias the row is folded. Parameters may lead with an
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from algos.lib.mlp import Params, depth
+from core.errors import ConfigError
 
 Origin = Sequence[int | None]
 """for each new task its index among the old ones, None where it is not among them"""
+
+
+def check_same(mine: Any, theirs: Any, names: Sequence[str]) -> None:
+    """Of two algorithms' settings: those that decide what the networks are.
+
+    Raises:
+        ConfigError: one of them differs.
+    """
+    for name in names:
+        here, there = getattr(mine, name), getattr(theirs, name)
+        if here != there:
+            raise ConfigError(f"algo.{name} is {here}, the run to begin from has {there}; fix: the same setting")
+
+
+def copied(leaves: Mapping[str, Tensor]) -> Params:
+    """The same network, of which nothing is shared."""
+    return {name: leaf.clone() for name, leaf in leaves.items()}
 
 
 def of_tasks(values: Tensor, origin: Origin, dim: int) -> Tensor:
@@ -29,7 +48,7 @@ def network(old: Mapping[str, Tensor], origin: Origin, *, told: int, tells: int,
         tells: the same of the new one.
         heads: both have an output layer per task.
     """
-    new, last = {name: leaf.clone() for name, leaf in old.items()}, depth(old) - 1
+    new, last = copied(old), depth(old) - 1
     inputs = old["w0"].shape[-2] - told
     shared, rows = old["w0"][..., :inputs, :], old["w0"][..., inputs:, :]
     if tells:

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-import algos
 from algos.sac import Config
 from core.errors import ConfigError
-from manyhands.finetune import FinetuneArguments, derived, finetune
+from manyhands.finetune import finetune
+from manyhands.finetune_arguments import FinetuneArguments
+from manyhands.finetune_plan import derived
 from manyhands.registry import Registry
 from manyhands.session import train_seeds
 from protocols.metaworld import find
@@ -42,13 +43,6 @@ def test_curves_from_real_runs(root, tmp_path, capsys):
     assert all(np.array_equal(theirs[name], value) for name, value in ours.items())
     assert len(list((new[0].path / "evaluations").glob("steps-*.jsonl"))) == 2
     assert "80 steps" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("algorithm", ["ppo", "maml", "pearl"])
-def test_what_cannot_be_fine_tuned_is_refused(algorithm):
-    source = tiny(algorithm=algorithm, algo=algos.find(algorithm).Config())
-    with pytest.raises(ConfigError, match=f"x-s0 has learned by {algorithm}, which cannot be fine-tuned. Allowed: runs of sac"):
-        derived(source, "x-s0", "dummy:point", 0, FinetuneArguments("x", tasks=("dummy:point",)), None)
 
 
 def test_what_a_method_changes():
