@@ -1,4 +1,4 @@
-"""``manyhands adapt``: a saved policy adapts to goals, new ones if there are any, and is looked at on the way; a table, and every episode."""
+"""``manyhands adapt``: a saved policy adapts to goals and is looked at on the way; a table, and every episode."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

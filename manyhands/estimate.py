@@ -148,7 +148,7 @@ def _speed_of_rounds(config: RunConfig, spec: TaskSpec, algorithm: Algorithm) ->
 
 def whole_round_s(took: Mapping[int, float], horizon: int) -> float:
     """Seconds of a round of whole episodes, from those of shorter ones: env steps per episode -> seconds, ascending."""
-    (steps, last), *before = reversed(took.items())
+    (steps, last), *before = reversed(list(took.items()))
     each = last / steps
     if before and steps < horizon:
         fewer, first = before[0]
