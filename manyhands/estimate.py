@@ -63,7 +63,7 @@ def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Conso
         updates = config.total_steps / (config.actors.simulators_of_task(size.tasks) * size.tasks * plan.episodes * spec.horizon)
     simulate, learn = config.total_steps / steps_per_s, updates / learner.updates_per_s
     console.print(f"simulators  {steps_per_s:,.0f} env steps/s -> {_span(simulate)} for {config.total_steps:,} steps")
-    console.print(f"learner     {learner.describe()} -> {_span(learn)} for {updates:,.0f} updates")
+    console.print(f"learner     {learner.describe()} -> {_span(learn)} for {updates:,.0f} updates", soft_wrap=True)
     bound = "learner" if learn > simulate else "simulators"
     least = simulate + learn if whole else max(simulate, learn)  # on-policy the two take turns
     span = _span(least) if whole else f"{_span(least)} to {_span(simulate + learn)}"
