@@ -1,10 +1,9 @@
 """Turns the figures of ``bench/meta_update.py`` into ratios, goals and a Markdown page."""
 
-from statistics import median
 from typing import Any, NamedTuple
 
+from _sides_page import OURS, figures, heading, judged, load, ratio, remarks, rounds, times
 from meta_data import BARE, CHUNK, DELTA, ENTROPY, INNER_LR, MAX_GRAD_NORM, MINIBATCHES, PRODUCTS, STEP
-from sac_report import ALONE, OURS, ratio
 
 PEER = "metaworld-algorithms"
 TIMED = f"""
@@ -46,51 +45,35 @@ GOALS = (Goal("maml", 1.5), Goal("rl2", 1.5), Goal("ppo", 1.0))
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """Rows (side, mode, figures) and goals of one case."""
-    times = {(side, mode): values["ms"] for side, said in record["sides"].items() for mode, values in said["modes"].items() if values["ms"]}
+    ms = times(record)
     rows, goals = [], []
-    for (side, mode), ms in times.items():
-        values = record["sides"][side]["modes"][mode]
-        row = {"median_ms": median(ms), "min_ms": min(ms), "cpu": median(values["cpu"]), "others": median(values["others"])}
-        row["of_ours"] = ratio(ms, times[OURS, STEP]) if (OURS, STEP) in times else None
-        rows.append((side, mode, row))
-    judged = BARE if (PEER, BARE) in times else STEP
-    for goal in GOALS:
-        if goal.method == record["method"] and {(PEER, judged), (OURS, STEP)} <= set(times):
-            reached = ratio(times[PEER, judged], times[OURS, STEP])
-            goals.append({"goal": f"{PEER}, {judged}", "at_least": goal.at_least, "measured": reached, "met": reached >= goal.at_least})
+    for side, mode in ms:
+        of_ours = ratio(ms[side, mode], ms[OURS, STEP]) if (OURS, STEP) in ms else None
+        rows.append((side, mode, {**figures(record["sides"][side]["modes"][mode]), "of_ours": of_ours}))
+    theirs = BARE if (PEER, BARE) in ms else STEP
+    if {(PEER, theirs), (OURS, STEP)} <= set(ms):
+        reached = ratio(ms[PEER, theirs], ms[OURS, STEP])
+        goals = [judged(f"{PEER}, {theirs}", goal.at_least, reached) for goal in GOALS if goal.method == record["method"]]
     return {"rows": rows, "goals": goals}
 
 
 def case_page(name: str, record: dict[str, Any]) -> list[str]:
-    rounds = max((len(v["ms"]) for side in record["sides"].values() for v in side["modes"].values()), default=0)
     found = summary(record)
     epochs = "" if record["method"] == "maml" else f", {record['epochs']} epoch{'s' if record['epochs'] > 1 else ''}"
     layers = " x ".join(map(str, record["hidden"]))
     lines = [
         f"## {name}",
         "",
-        f"{record['tasks']} tasks, {record['steps']} steps of each{epochs}; hidden layers {layers}; {rounds} rounds.",
+        f"{record['tasks']} tasks, {record['steps']} steps of each{epochs}; hidden layers {layers}; {rounds(record)} rounds.",
         "",
         "| | timed | ms, median | lowest round | x manyhands | CPU s per s | others' |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for side, mode, row in found["rows"]:
-        figures = [f"{row['median_ms']:.0f}", f"{row['min_ms']:.0f}", "-" if row["of_ours"] is None else f"{row['of_ours']:.2f}"]
-        lines.append(f"| {side} | {mode} | {' | '.join(figures)} | {row['cpu']:.2f} | {row['others']:.2f} |")
-    return [*lines, "", *remarks(record, found), "", *counted(record["sides"]), ""]
-
-
-def remarks(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    lines = []
-    for goal in found["goals"]:
-        verdict = "met" if goal["met"] else "NOT met"
-        lines.append(f"- goal {goal['at_least']:.1f}x of {goal['goal']}: **{goal['measured']:.2f}x, {verdict}**")
-    lines += [f"- {side}: {said['note']}" for side, said in record["sides"].items()]
-    lines += [f"- FAILED: {' ... '.join(dict.fromkeys((w[0], w[-1])))}" for w in map(str.splitlines, record["failed"].values())]
-    if any(row["others"] > ALONE for _, _, row in found["rows"]):
-        lines.append(f"- **Not alone:** in median slices other processes used more than {ALONE} CPU seconds per second; measure again.")
-    waits = "; ".join(f"{side} {said['start_s']:.1f} s" for side, said in record["sides"].items())
-    return [*lines, f"- excluded: start, imports, data, compilation, warm-up: {waits}"]
+        shown = [f"{row['median_ms']:.0f}", f"{row['min_ms']:.0f}", "-" if row["of_ours"] is None else f"{row['of_ours']:.2f}"]
+        lines.append(f"| {side} | {mode} | {' | '.join(shown)} | {row['cpu']:.2f} | {row['others']:.2f} |")
+    notes = [f"{side}: {said['note']}" for side, said in record["sides"].items()]
+    return [*lines, "", *remarks(record, found, notes), "", *counted(record["sides"]), ""]
 
 
 def counted(sides: dict[str, Any]) -> list[str]:
@@ -113,21 +96,14 @@ def counted(sides: dict[str, Any]) -> list[str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    about, versions = result["about"], set()
-    for record in result["cases"].values():
-        for name, side in record["sides"].items():
-            versions |= {f"{package} {v} ({name})" for package, v in side["versions"].items()}
+    about = result["about"]
     lines = [
-        "# Updates on-policy and of meta-learning: manyhands against metaworld-algorithms",
-        "",
-        f"`{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}; {PEER}: {about['peer']}.",
-        f"Versions: {', '.join(sorted(versions))}.",
-        "",
+        *heading("Updates on-policy and of meta-learning: manyhands against metaworld-algorithms", result, PEER),
         f"Made-up data of Meta-World's shapes, float32, the same for both. Largest KL {DELTA}. Every side is a process bound to the same",
         f"cores, with the threads of the case; up to {about['rounds']} rounds, in turns, of {about['slice_s']} s (at least one update) per",
         "mode. Ratios are medians of the ratios within a round; below 1.2 they are a tie on a shared machine. The last columns: CPU",
         "seconds per second of that process, and of all others on the machine together. PEARL is in `pearl_update.md`.",
-        f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench makes 1 to 2 itself.",
+        load(about),
         "",
         "What is timed:",
         *TIMED.strip().splitlines(),

@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import _turns
+from _sides_page import OURS
 from meta_data import CASES, DEFAULT
 from meta_report import markdown, summary
 from mt_update import COMMIT, PEER, URL, peer, peer_arguments
-from sac_report import OURS
 
 SUITE = _turns.Suite(
     "meta_update",

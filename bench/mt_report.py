@@ -1,10 +1,9 @@
 """Turns the figures of ``bench/mt_update.py`` into ratios, goals and a Markdown page."""
 
-from statistics import median
 from typing import Any, NamedTuple
 
+from _sides_page import OURS, figures, heading, judged, load, ratio, remarks, rounds, times
 from mt_sides import BATCH, DRAWN, HIDDEN, MAX_GRAD_NORM, READY
-from sac_report import ALONE, OURS, ratio
 
 DIFFERENCES = """
 - metaworld-algorithms and plain torch push every input through every head and pick afterwards, and multiply the one-hot with the first
@@ -33,58 +32,35 @@ GOALS = (Goal("metaworld-algorithms", READY, 1.2), Goal("metaworld-algorithms", 
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """Rows (side, mode, figures) and goals of one case."""
-    times = {(side, mode): values["ms"] for side, said in record["sides"].items() for mode, values in said["modes"].items() if values["ms"]}
-    rows = []
-    for (side, mode), ms in times.items():
-        values = record["sides"][side]["modes"][mode]
-        row = {
-            "median_ms": median(ms),
-            "min_ms": min(ms),
-            "cpu": median(values["cpu"]),
-            "others": median(values["others"]),
-            "of_ours": {m: ratio(ms, times[OURS, m]) for m in (DRAWN, READY) if (OURS, m) in times},
-        }
-        rows.append((side, mode, row))
-    goals = []
+    ms = times(record)
+    rows, goals = [], []
+    for side, mode in ms:
+        of_ours = {m: ratio(ms[side, mode], ms[OURS, m]) for m in (DRAWN, READY) if (OURS, m) in ms}
+        rows.append((side, mode, {**figures(record["sides"][side]["modes"][mode]), "of_ours": of_ours}))
     for goal in GOALS:
-        if (goal.peer, goal.mode) in times and (OURS, goal.mode) in times:
-            reached = ratio(times[goal.peer, goal.mode], times[OURS, goal.mode])
-            text = f"{goal.peer}, on both sides {goal.mode}"
-            goals.append({"goal": text, "at_least": goal.at_least, "measured": reached, "met": reached >= goal.at_least})
+        if {(goal.peer, goal.mode), (OURS, goal.mode)} <= set(ms):
+            reached = ratio(ms[goal.peer, goal.mode], ms[OURS, goal.mode])
+            goals.append(judged(f"{goal.peer}, on both sides {goal.mode}", goal.at_least, reached))
     return {"rows": rows, "goals": goals}
 
 
 def case_page(name: str, record: dict[str, Any]) -> list[str]:
-    rounds = max((len(v["ms"]) for side in record["sides"].values() for v in side["modes"].values()), default=0)
     found = summary(record)
     lines = [
         f"## {name}",
         "",
-        f"{record['tasks']} tasks, batch {record['batch']}; {rounds} rounds.",
+        f"{record['tasks']} tasks, batch {record['batch']}; {rounds(record)} rounds.",
         "",
         "| | batch | ms/update, median | lowest round | updates/s | x manyhands, drawing | x manyhands, ready | CPU s per s | others' |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for side, mode, row in found["rows"]:
         ratios = [f"{row['of_ours'][m]:.2f}" if m in row["of_ours"] else "-" for m in (DRAWN, READY)]
-        figures = [f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{1e3 / row['median_ms']:,.2f}", *ratios]
-        figures += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
-        lines.append(f"| {side} | {mode} | " + " | ".join(figures) + " |")
-    return [*lines, "", *remarks(record, found), "", *equal_work(record["sides"]), ""]
-
-
-def remarks(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    lines = []
-    for goal in found["goals"]:
-        verdict = "met" if goal["met"] else "NOT met"
-        lines.append(f"- goal {goal['at_least']:.1f}x of {goal['goal']}: **{goal['measured']:.2f}x, {verdict}**")
-    if OURS in record["sides"]:
-        lines.append(f"- {record['sides'][OURS]['note']}")
-    lines += [f"- FAILED: {' ... '.join(dict.fromkeys((w[0], w[-1])))}" for w in map(str.splitlines, record["failed"].values())]
-    if any(row["others"] > ALONE for _, _, row in found["rows"]):
-        lines.append(f"- **Not alone:** in median slices other processes used more than {ALONE} CPU seconds per second; measure again.")
-    waits = "; ".join(f"{side} {said['start_s']:.1f} s" for side, said in record["sides"].items())
-    return [*lines, f"- excluded: start, imports, data, compilation, warm-up: {waits}"]
+        shown = [f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{1e3 / row['median_ms']:,.2f}", *ratios]
+        shown += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
+        lines.append(f"| {side} | {mode} | " + " | ".join(shown) + " |")
+    notes = [record["sides"][OURS]["note"]] if OURS in record["sides"] else []
+    return [*lines, "", *remarks(record, found, notes), "", *equal_work(record["sides"]), ""]
 
 
 def equal_work(sides: dict[str, Any]) -> list[str]:
@@ -108,18 +84,10 @@ def equal_work(sides: dict[str, Any]) -> list[str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    about, versions, notes = result["about"], set(), {}
-    for record in result["cases"].values():
-        for name, side in record["sides"].items():
-            versions |= {f"{package} {v} ({name})" for package, v in side["versions"].items()}
-            if name != OURS:
-                notes[name] = side["note"]
+    about = result["about"]
+    notes = {name: side["note"] for record in result["cases"].values() for name, side in record["sides"].items() if name != OURS}
     lines = [
-        "# One multi-task multi-head SAC update: manyhands against peers",
-        "",
-        f"`{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}; metaworld-algorithms: {about['peer']}.",
-        f"Versions: {', '.join(sorted(versions))}.",
-        "",
+        *heading("One multi-task multi-head SAC update: manyhands against peers", result, "metaworld-algorithms"),
         "One update is one gradient step of both critics, of the policy and of the temperatures (one per task), and one move of the",
         f"target. Hidden layers {' x '.join(map(str, HIDDEN))}, one output head per task for policy and critics, {BATCH} transitions per",
         "task, 39-D observation and task one-hot, 4-D action; Adam (3e-4, eps 1e-5); on all sides the gradients of the policy and of both",
@@ -128,7 +96,7 @@ def markdown(result: dict[str, Any]) -> str:
         "(at least 2 updates) per mode. Ratios are medians of the ratios within a round; below 1.2 they are a tie on a shared machine.",
         "The last columns: CPU seconds per second of that process, and of all others on the machine together. GFLOP: torch counts matrix",
         "multiplications, XLA elementwise operations as well.",
-        f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench makes 1 to 2 itself.",
+        load(about),
         "",
     ]
     for name, record in result["cases"].items():

@@ -3,9 +3,7 @@
 from statistics import median
 from typing import Any, NamedTuple
 
-OURS = "manyhands"
-ALONE = 0.1
-"""CPU seconds per second of other processes below which the machine counts as quiet"""
+from _sides_page import OURS, figures, judged, load, ratio, remarks, rounds
 
 
 class Goal(NamedTuple):
@@ -36,11 +34,6 @@ def pick(modes: dict[str, Any], best: bool) -> list[float]:
     return modes[chosen]["ms"]
 
 
-def ratio(peer: list[float], ours: list[float]) -> float:
-    """Median over rounds of peer / ours, both of the same round: noise of the machine hits both."""
-    return median(p / o for p, o in zip(peer, ours, strict=True))
-
-
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """Rows (side, mode, figures) and goals of one case."""
     sides = {name: side["modes"] for name, side in record["sides"].items() if sampling(side["modes"])}
@@ -50,10 +43,7 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
         for mode, values in modes.items():
             if values["ms"]:
                 row = {
-                    "median_ms": median(values["ms"]),
-                    "min_ms": min(values["ms"]),
-                    "cpu": median(values["cpu"]),
-                    "others": median(values["others"]),
+                    **figures(values),
                     "of_ours": ratio(values["ms"], pick(ours, False)) if ours else None,
                     "of_ours_best": ratio(values["ms"], pick(ours, True)) if ours else None,
                 }
@@ -62,46 +52,27 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
     for goal in GOALS:
         if ours and goal.peer in sides:
             reached = ratio(pick(sides[goal.peer], goal.best), pick(ours, goal.best))
-            goals.append({"goal": goal.text, "at_least": goal.at_least, "measured": reached, "met": reached >= goal.at_least})
+            goals.append(judged(goal.text, goal.at_least, reached))
     return {"rows": rows, "goals": goals}
 
 
 def case_page(name: str, record: dict[str, Any]) -> list[str]:
-    rounds = max((len(v["ms"]) for side in record["sides"].values() for v in side["modes"].values()), default=0)
     found = summary(record)
     lines = [
         f"## {name}",
         "",
-        f"Hidden layers {' x '.join(map(str, record['hidden']))}, batch {record['batch']}; {rounds} rounds.",
+        f"Hidden layers {' x '.join(map(str, record['hidden']))}, batch {record['batch']}; {rounds(record)} rounds.",
         "",
         "| | per call | ms/update, median | lowest round | updates/s | x manyhands, 1 per call | x its best | CPU s per s | others' |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for side, mode, row in found["rows"]:
         ratios = [f"{value:.2f}" if value else "-" for value in (row["of_ours"], row["of_ours_best"])]
-        figures = [f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", f"{1e3 / row['median_ms']:,.0f}", *ratios]
-        figures += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
-        lines.append(f"| {side} | {mode} | " + " | ".join(figures) + " |")
-    return [*lines, "", *remarks(record, found), ""]
-
-
-def remarks(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    lines = []
-    for goal in found["goals"]:
-        verdict = "met" if goal["met"] else "NOT met"
-        lines.append(f"- goal {goal['at_least']:.1f}x of {goal['goal']}: **{goal['measured']:.2f}x, {verdict}**")
-    if OURS in record["sides"]:
-        lines.append(f"- {record['sides'][OURS]['note']}")
-    for reason in record["failed"].values():
-        words = reason.splitlines()
-        lines.append(f"- FAILED: {words[0]} ... {words[-1]}")
-    if any(row["others"] > ALONE for _, _, row in found["rows"]):
-        lines.append(f"- **Not alone:** in median slices other processes used more than {ALONE} CPU seconds per second; measure again.")
-    warm = []
-    for side, said in record["sides"].items():
-        first_calls = ", ".join(f"{seconds:.1f}" for seconds in said["first_call_s"].values())
-        warm.append(f"{side} {said['start_s']:.1f} s (first calls {first_calls} s)")
-    return [*lines, f"- excluded: start, imports, data, compilation, warm-up: {'; '.join(warm)}"]
+        shown = [f"{row['median_ms']:.3f}", f"{row['min_ms']:.3f}", f"{1e3 / row['median_ms']:,.0f}", *ratios]
+        shown += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
+        lines.append(f"| {side} | {mode} | " + " | ".join(shown) + " |")
+    notes = [record["sides"][OURS]["note"]] if OURS in record["sides"] else []
+    return [*lines, "", *remarks(record, found, notes, first_calls=True), ""]
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -126,7 +97,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"the case says; up to {about['rounds']} interleaved rounds of {about['slice_s']} s per mode. Ratios are medians of the ratios",
         "within a round; below 1.2 they are a tie on a shared machine. The last columns: CPU seconds per second of that process, and of",
         "all others on the machine together.",
-        f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench makes 1 to 2 itself.",
+        load(about),
         "",
     ]
     for name, record in result["cases"].items():

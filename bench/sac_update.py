@@ -12,8 +12,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 from _machine import VENV
 from _peers import ensure
+from _sides_page import OURS
 from _turns import Suite, arguments, parsed, run
-from sac_report import OURS, markdown, summary
+from sac_report import markdown, summary
 from sac_sides import CASES, SIDES
 
 PEERS = ["stable-baselines3==2.9.2", "sbx-rl==0.28.0"]

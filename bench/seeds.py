@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 from _machine import RESULTS, command_line, describe, write, write_json
+from _sides_page import ALONE
 from _turns import PAUSE_S, Side, SideError
-from sac_report import ALONE
 from seeds_sides import BATCH, HIDDEN, IN_TURN, LEARNER, UPDATE
 
 SEPARATE = "processes of 1 seed, a core each"

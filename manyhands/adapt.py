@@ -1,4 +1,4 @@
-"""``manyhands adapt``: a saved policy adapts to goals it never saw, and is looked at on the way; a table, and every episode."""
+"""``manyhands adapt``: a saved policy adapts to goals and is looked at on the way; a table, and every episode."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ from simulators import named_goals
 from simulators.pool import SimulatorPool
 
 GOALS = 20
-"""of each of the run's own tasks"""
+"""of each of the run's own tasks, unless it is of one goal"""
 REWARDS = ("reward", "reward_version")
 """options that a policy which adapts by rewards must find as in training"""
 FORGETFUL = "This policy neither remembers nor learns within a trial: all looks at one goal are alike."
@@ -115,21 +115,21 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _own_tasks(options: AdaptArguments, config: configs.RunConfig, schedule: Schedule, logs: Path) -> tuple[str, PolicyEvaluator]:
-    """Simulators as in training with seeds of their own: fresh goals, or the frozen ones of the training, or those held out, each once."""
+    """Simulators as in training with seeds of their own: fresh goals, or the frozen or named ones of the training, or those held out."""
     if options.held_out:
         config = held_out(config)
         evaluation = replace(config.evaluation, episodes=options.goals or 1, simulators=0, processes=options.processes)
         config, name = replace(config, evaluation=evaluation), f"held-out-{options.seed}"
         return name, build.evaluator(config, build.task_spec(config), logs, seed_name=name, schedule=schedule)
     frozen = config.simulator_options.get("goals", 0)
-    goals = options.goals or GOALS
-    if frozen:
+    goals = options.goals or (1 if config.named_goals else GOALS)
+    in_turn = bool(frozen) and not config.named_goals
+    if in_turn:
         goals = min(goals, frozen)
-    evaluation = replace(config.evaluation, episodes=goals, simulators=0, in_turn=bool(frozen), processes=options.processes)
+    evaluation = replace(config.evaluation, episodes=goals, simulators=0, in_turn=in_turn, processes=options.processes)
     config = replace(config, evaluation=evaluation)
-    spec, name = build.task_spec(config), f"fresh-{options.seed}"
-    evaluator = build.evaluator(config, spec, logs, seed_name=name, schedule=schedule)
-    return "training-goals" if frozen else name, evaluator
+    evaluator = build.evaluator(config, build.task_spec(config), logs, seed_name=f"fresh-{options.seed}", schedule=schedule)
+    return config.own_goals(options.seed), evaluator
 
 
 def held_out(config: configs.RunConfig) -> configs.RunConfig:

@@ -11,10 +11,11 @@ from manyhands.arguments import ShowArguments
 
 @dataclass(frozen=True)
 class AdaptArguments(ShowArguments):
-    """A run's policy adapts to goals it never saw, and is looked at after 0, 1, 2, 5, 10 episodes: success, and the gain over none."""
+    """A run's policy adapts to goals, and is looked at after 0, 1, 2, 5, 10 episodes: success, and the gain over none."""
 
     protocol: str = ""
-    """the test tasks and test goals of ml10, ml45 or ml1-TASK; without it fresh goals of the run's own tasks, as in training"""
+    """the test tasks and test goals of ml10, ml45 or ml1-TASK; without it goals of the run's own tasks, as in training: fresh, or those of
+    a frozen set or named by the tasks, which it has trained on"""
     setting: Literal["v3", "2019"] | None = None
     """of the protocol, v3 by default; 2019: horizon 150, reward v1"""
     held_out: bool = False
@@ -24,8 +25,8 @@ class AdaptArguments(ShowArguments):
     look_episodes: int = 1
     """of each look, without exploration and without a trace; a simulator that repeats itself needs one"""
     goals: int | None = None
-    """per task: the first so many of a protocol, all by default; of the run's own tasks 20 by default; trials of each goal held out,
-    1 by default"""
+    """per task: the first so many of a protocol, all by default; of the run's own tasks 20 by default; trials of each goal held out, or
+    named by a task, 1 by default"""
     which: Literal["last", "best"] = "last"
     """policy of the run's end, or of its best evaluation during training"""
     step: int | None = None

@@ -1,6 +1,7 @@
 """The command line. Only what a command needs is imported, after it is known: help answers at once."""
 
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 
@@ -30,15 +31,15 @@ HELP_FLAGS = ("-h", "--help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 2 for an error of the user, 130 after a second Ctrl-C."""
+    """Returns the exit code: 0, 2 for an error of the user, 130 after a second Ctrl-C; 1 where nobody reads on (``| head``)."""
     from core.errors import unknown
 
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in (*HELP_FLAGS, "help"):
-        sys.stdout.write(HELP)
-        return 0
 
     def command() -> int:
+        if not args or args[0] in (*HELP_FLAGS, "help"):
+            sys.stdout.write(HELP)
+            return 0
         commands = _commands()
         if args[0] not in commands:
             raise unknown("command", args[0], commands)
@@ -48,17 +49,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def answered(work: Callable[[], int]) -> int:
-    """The exit code of ``work``; what the user did wrong, or an interruption, is one line on stderr instead of a traceback."""
+    """The exit code of ``work``; what the user did wrong, or an interruption, is one line on stderr instead of a traceback.
+
+    A reader that leaves (``| head``) ends it with 1, as ``rich`` does, and without a word; a code that it has by then is kept.
+    """
     from core.errors import ManyhandsError
 
+    code = 1
     try:
-        return work()
-    except ManyhandsError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+        try:
+            code = work()
+        except ManyhandsError as error:
+            code = 2
+            sys.stderr.write(f"error: {error}\n")
+        except KeyboardInterrupt:
+            code = 130
+            sys.stderr.write("interrupted\n")
+        finally:
+            if sys.stdout is not None:  # as it is after ``>&-``
+                sys.stdout.flush()
+    except BrokenPipeError:
+        if not _deserted():
+            raise  # of another pipe
+    return code
+
+
+def _deserted() -> bool:
+    """Whether stdout or stderr has lost its reader; what is still in their buffers, and what follows, then goes nowhere."""
+    left = False
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        watched = select.poll()
+        watched.register(stream, select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0)):
+            nowhere, left = os.open(os.devnull, os.O_WRONLY), True
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+    return left
 
 
 def _commands() -> dict[str, Callable[[list[str]], int]]:

@@ -159,6 +159,17 @@ class RunConfig:
         return dataclasses.asdict(self.simulator)  # type: ignore[call-overload]
 
     @property
+    def named_goals(self) -> bool:
+        """Whether every task has one goal, by its name."""
+        return all(simulators.split_goal(task)[1] is not None for task in self.tasks)
+
+    def own_goals(self, seed: int) -> str:
+        """What episodes of the run's own tasks, with evaluation seeds from ``seed``, have: ``training-goals``, where all are of a set that
+        training draws from, or ``fresh-SEED``."""
+        options = self.simulator_options
+        return "training-goals" if all(simulators.named_goals(task, options) for task in self.tasks) else f"fresh-{seed}"
+
+    @property
     def evaluation_options(self) -> dict[str, Any]:
         """The simulators' options in evaluation: the same but for the horizon, the order of goals and how long one is kept."""
         return self.options_of_trials(self.evaluation.schedule)

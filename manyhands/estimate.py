@@ -3,8 +3,10 @@
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -16,29 +18,27 @@ from core.seeding import SeedTree
 from core.types import Batch, Round, Rounds, Stream, TaskSpec
 from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
-from manyhands import build, warm_start
+from manyhands import build
 from manyhands import config as configs
 from manyhands.config import RunConfig
-from manyhands.session import prepare
 from manyhands.tables import _settings
 from replay.layout import bytes_per_transition
-from replay.memory import check_fits, required_bytes
+from replay.memory import required_bytes
 from simulators.pool import SimulatorPool
 
 PROBE_S = 1.5
 """seconds of measuring each side"""
+ROUND_S = 5.0
+"""about so long the longest of the measured updates takes, of rounds that are not measured whole"""
+SHORTEST = 128
+"""the episodes tried first are one in so many of the whole"""
 CHECKPOINT_OVERHEAD = 1.05
 
 
-def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
-    """Refuses what does not fit; otherwise prints settings, bytes, seconds: of each of ``seeds`` runs."""
-    prepare(root)
-    console, source = Console(), warm_start.find(config, root)
-    spec = build.task_spec(config)
+def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Console) -> None:
+    """Settings, bytes, seconds of a run that ``session.check`` has found nothing wrong with."""
     size = build.ring_size(config, spec)
     ring = required_bytes(*size)
-    check_fits(ring)
-    warm_start.check(config, spec, source, console)
     console.print(_settings(configs.to_dict(config)))
     plan, room = build.algorithm(config, spec).plan, size.capacity * size.tasks
     whole = isinstance(plan, Rounds)
@@ -55,19 +55,19 @@ def print_estimate(config: RunConfig, root: Path, seeds: int = 1) -> None:
     console.print(
         f"disk        about {disk / 1e6:,.0f} MB for replay and {config.checkpoint.keep} checkpoints; {free / 1e9:.0f} GB are free"
     )
-    console.print(f"[dim]measuring for about {2 * PROBE_S:.0f} s, after compiling ...[/dim]")
-    steps_per_s, updates_per_s = simulator_speed(config), learner_speed(config, spec)
+    about = f"{PROBE_S + ROUND_S:.0f} s, or a few more" if whole else f"{2 * PROBE_S:.0f} s, after compiling"
+    console.print(f"[dim]measuring for about {about} ...[/dim]")
+    steps_per_s, learner = simulator_speed(config), learner_speed(config, spec)
     updates = max(0, config.total_steps - config.replay.min_size) * config.replay.updates_per_step
     if isinstance(plan, Rounds):
         updates = config.total_steps / (config.actors.simulators_of_task(size.tasks) * size.tasks * plan.episodes * spec.horizon)
-    simulate, learn = config.total_steps / steps_per_s, updates / updates_per_s
+    simulate, learn = config.total_steps / steps_per_s, updates / learner.updates_per_s
     console.print(f"simulators  {steps_per_s:,.0f} env steps/s -> {_span(simulate)} for {config.total_steps:,} steps")
-    console.print(f"learner     {updates_per_s:,.0f} updates/s -> {_span(learn)} for {updates:,.0f} updates")
+    console.print(f"learner     {learner.describe()} -> {_span(learn)} for {updates:,.0f} updates", soft_wrap=True)
     bound = "learner" if learn > simulate else "simulators"
     least = simulate + learn if whole else max(simulate, learn)  # on-policy the two take turns
-    console.print(f"estimate    {_span(least)} to {_span(simulate + learn)}, bound by the {bound}; a target may end it sooner")
-    if seeds > 1:
-        console.print(f"seeds       {seeds}: replay, disk and work above are of each of them")
+    span = _span(least) if whole else f"{_span(least)} to {_span(simulate + learn)}"
+    console.print(f"estimate    {span}, bound by the {bound}; a target may end it sooner")
 
 
 def simulator_speed(config: RunConfig) -> float:
@@ -92,11 +92,23 @@ def probed_tasks(config: RunConfig) -> list[str]:
     return [config.tasks[slot * K // slots] for slot in range(slots)]
 
 
-def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
-    """updates/s on made-up data, by the twin (compiled or eager) that the run would use."""
+class Speed(NamedTuple):
+    """How fast the learner is."""
+
+    updates_per_s: float
+    share: float = 1.0
+    """of the episodes that was measured; what a whole round takes is extrapolated from it"""
+
+    def describe(self) -> str:
+        rate = f"{self.updates_per_s:,.0f} updates/s" if self.updates_per_s >= 1 else f"{1 / self.updates_per_s:,.1f} s per update"
+        return rate if self.share == 1 else f"{rate} (extrapolated from {self.share:.1%} of a round)"
+
+
+def learner_speed(config: RunConfig, spec: TaskSpec) -> Speed:
+    """On made-up data, by the twin (compiled or eager) that the run would use."""
     algorithm = build.algorithm(config, spec)
     if isinstance(algorithm.plan, Rounds):
-        return _phases_per_s(config, spec, algorithm)
+        return _speed_of_rounds(config, spec, algorithm)
     source = _MadeUp(algorithm.plan, spec, len(config.tasks))
     learner = LearnerWorker(algorithm, [source], [SeedTree(0)], replace(config.learner, eager_first=0))
     learner.update(config.learner.updates_per_launch + 1)  # whatever is made at a first call
@@ -106,29 +118,56 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> float:
         learner.update(10)
         updates += 10
         learner.weights()  # waits for a GPU
-    return updates / (time.monotonic() - begun)
+    return Speed(updates / (time.monotonic() - begun))
 
 
-def _phases_per_s(config: RunConfig, spec: TaskSpec, algorithm: Algorithm) -> float:
-    """Of one whole round, which may well take longer than the probe."""
-    learner, phases = RoundLearner(algorithm, [_MadeUpRounds(config, spec, algorithm)], [SeedTree(0)], config.learner), 0
-    begun = time.monotonic()
-    assert isinstance(algorithm.plan, Rounds)
-    while phases < algorithm.plan.phases or time.monotonic() - begun < PROBE_S:
-        learner.update(1)
-        learner.publish()
-        phases += 1
-    return phases / (time.monotonic() - begun)
+def _speed_of_rounds(config: RunConfig, spec: TaskSpec, algorithm: Algorithm) -> Speed:
+    """Of whole rounds where they are quick, else of rounds whose episodes are cut: each next one has four times the steps, until one
+    takes long enough; what a further step costs is what the last two differ in."""
+    plan, horizon = algorithm.plan, spec.horizon
+    assert isinstance(plan, Rounds)
+    source = _MadeUpRounds(config, spec, algorithm)
+    learner = RoundLearner(algorithm, [source], [SeedTree(0)], config.learner)
+
+    def seconds(steps: int) -> float:
+        source.cut(steps)
+        begun = time.monotonic()
+        for _ in range(plan.phases):
+            learner.update(1)
+            learner.publish()  # waits for a GPU
+        return time.monotonic() - begun
+
+    steps = math.ceil(horizon / SHORTEST)
+    seconds(steps)  # whatever is made at a first call
+    took = {steps: seconds(steps)}
+    while steps < horizon and took[steps] < (ROUND_S / 4 if len(took) > 1 else ROUND_S):
+        steps = min(4 * steps, horizon)
+        took[steps] = seconds(steps)
+    return Speed(plan.phases / whole_round_s(took, horizon), steps / horizon)
+
+
+def whole_round_s(took: Mapping[int, float], horizon: int) -> float:
+    """Seconds of a round of whole episodes, from those of shorter ones: env steps per episode -> seconds, ascending."""
+    (steps, last), *before = reversed(list(took.items()))
+    each = last / steps
+    if before and steps < horizon:
+        fewer, first = before[0]
+        each = min(each, max(0.0, last - first) / (steps - fewer))
+    return last + (horizon - steps) * each
 
 
 class _MadeUpRounds:
-    """Rounds of the right shapes with random content, all episodes of full length."""
+    """Rounds of the right shapes with random content, all episodes of as many env steps."""
 
     def __init__(self, config: RunConfig, spec: TaskSpec, algorithm: Algorithm) -> None:
         plan, K = algorithm.plan, len(config.tasks)
         assert isinstance(plan, Rounds)
-        lead = (plan.phases, K, config.actors.simulators_of_task(K), plan.episodes, spec.horizon)
-        extra = {field.name: torch.rand(*lead, *field.shape) for field in algorithm.fields()}
+        self.lead, self.spec, self.fields = (plan.phases, K, config.actors.simulators_of_task(K), plan.episodes), spec, algorithm.fields()
+        self.cut(1)
+
+    def cut(self, steps: int) -> None:
+        lead, spec = (*self.lead, steps), self.spec
+        extra = {field.name: torch.rand(*lead, *field.shape) for field in self.fields}
         self.made = Round(torch.rand(*lead, spec.obs_dim), torch.rand(*lead, spec.action_dim), torch.rand(lead), torch.ones(lead), extra)
 
     def read(self, version: int) -> Round:

@@ -44,7 +44,7 @@ def evaluate_run(options: EvalArguments) -> int:
     }
     rng = np.random.default_rng(options.seed) if options.sampled else None
     if checked is None:
-        where, results = _own_goals(options, config), _as_in_training(options, config, weights, told, rng, row.path / "logs")
+        where, results = config.own_goals(options.seed), _as_in_training(options, config, weights, told, rng, row.path / "logs")
     else:
         where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
@@ -58,10 +58,6 @@ def evaluate_run(options: EvalArguments) -> int:
         how = f", after {results.looks[-1]} adaptation episodes"
     Console().print(outcome_table(f"{row.id} on {where}, weights version {weights.version}{how}", results.adapted()))
     return 0
-
-
-def _own_goals(options: EvalArguments, config: configs.RunConfig) -> str:
-    return "training-goals" if config.simulator_options.get("goals") else f"fresh-{options.seed}"
 
 
 def _as_in_training(options: EvalArguments, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path) -> Results:

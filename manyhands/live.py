@@ -17,6 +17,8 @@ LINE_INTERVAL_S = 30.0
 """Seconds between two lines where there is no terminal."""
 REDRAW_INTERVAL_S = 0.25
 """Seconds between two drawings of the table; calls in between cost nothing."""
+SLOW = 0.1
+"""Updates per second below which it is seconds per update that is shown."""
 WIDEST = 100
 """Columns of the table at most: longer lines are hard to read."""
 
@@ -187,7 +189,7 @@ def panel(snapshot: Snapshot, history: History, elapsed_s: float, width: int, un
     grid.add_column(style="dim", no_wrap=True, min_width=10)
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     grid.add_row("steps", _steps_row(snapshot, width - 18, unicode))
-    speed = [f"{_rate(snapshot.steps_per_s)} steps/s", f"{_rate(snapshot.updates_per_s)} updates/s"]
+    speed = [f"{_rate(snapshot.steps_per_s)} steps/s", _pace(snapshot.updates_per_s)]
     grid.add_row("speed", Text.assemble(dot.join(speed), dot, "bound by ", (snapshot.bound_by, "bold yellow")))
     success = Text.assemble(("any ", ""), (_percent(snapshot.success_any), "bold green"), f"  last {_percent(snapshot.success_last)}   ")
     success.append(history.sparkline(levels), style="green")
@@ -213,7 +215,7 @@ def line(snapshot: Snapshot) -> str:
         f"{time.strftime('%H:%M:%S')} {s.run}",
         f"step {s.steps:,}{f'/{s.total_steps:,}' if s.total_steps else ''}{share}",
         f"{_rate(s.steps_per_s)} steps/s",
-        f"{_rate(s.updates_per_s)} updates/s",
+        _pace(s.updates_per_s),
         f"success any {_percent(s.success_any)} last {_percent(s.success_last)}",
         f"return {_number(s.episode_return)}",
         f"replay {_percent(s.replay_fill)}",
@@ -250,6 +252,13 @@ def _rate(value: float | None) -> str:
     if not _known(value):
         return "-"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _pace(updates_per_s: float | None) -> str:
+    """Where updates take long, how long: 12 s/update."""
+    if _known(updates_per_s) and 0 < updates_per_s < SLOW:
+        return f"{1 / updates_per_s:,.0f} s/update"
+    return f"{_rate(updates_per_s)} updates/s"
 
 
 def _number(value: float | None) -> str:

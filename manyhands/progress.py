@@ -10,14 +10,14 @@ from rich.console import Console
 
 from manyhands.balance import ADVICE, bound_by
 from manyhands.config import RunConfig
-from manyhands.counters import Absorbed, Counters
+from manyhands.counters import Absorbed
 from manyhands.fleet import Fleet
 from manyhands.live import LiveView, Snapshot
+from manyhands.rates import Rates
 from manyhands.result import task_names
 from manyhands.shortage import in_words
 
 RECENT_EPISODES = 40
-RATE_WINDOW_S = 10.0
 BALANCE_EVERY_S = 0.25
 """what a run is bound by is not reckoned more often for the view"""
 
@@ -31,7 +31,7 @@ class Progress:
         self.of_tasks: list[deque[tuple[float, bool]]] = [deque(maxlen=RECENT_EPISODES) for _ in config.tasks]
         """(K,) of each task's latest episodes: return, success at some step"""
         self.names = task_names(config.tasks)
-        self.marks: deque[tuple[float, int, int]] = deque()
+        self.speed = Rates()
         self.evaluation, self.bound_by, self.advice, self.waiting = "", "warm-up", "", ""
         self._balanced = -BALANCE_EVERY_S
         self.elapsed_before, self.begun = 0.0, time.monotonic()
@@ -49,16 +49,18 @@ class Progress:
         """Seconds of training, over all processes that continued this run."""
         return self.elapsed_before + time.monotonic() - self.begun
 
-    def count(self, absorbed: Absorbed, counters: Counters) -> None:
+    def begin(self, fleet: Fleet) -> None:
+        """Work begins."""
+        self.speed.look(fleet.counters)
+
+    def count(self, absorbed: Absorbed, fleet: Fleet) -> None:
         """Takes in finished episodes and the time."""
         for report in absorbed.reports:
             for e in report.episodes:
                 self.episodes.append((e.episode_return, e.success_any, e.success_last))
                 self.of_tasks[e.task].append((e.episode_return, e.success_any))
-        now = time.monotonic()
-        self.marks.append((now, counters.steps, counters.updates))
-        while now - self.marks[0][0] > RATE_WINDOW_S and len(self.marks) > 2:
-            self.marks.popleft()
+        if fleet.between_rounds():
+            self.speed.look(fleet.counters)
 
     def evaluated(self, found: Mapping[str, Any]) -> None:
         """Takes in an evaluation, as ``result.Outcomes`` has it."""
@@ -70,17 +72,9 @@ class Progress:
         self.bound_by, self.advice, self._balanced = "compiling", "", time.monotonic()
         self.show(fleet)
 
-    def rates(self) -> tuple[float, float]:
-        """env steps/s and updates/s over the last seconds."""
-        if len(self.marks) < 2:
-            return 0.0, 0.0
-        (t0, s0, u0), (t1, s1, u1) = self.marks[0], self.marks[-1]
-        seconds = max(t1 - t0, 1e-9)
-        return (s1 - s0) / seconds, (u1 - u0) / seconds
-
     def row(self, fleet: Fleet) -> dict[str, float]:
         """Metrics of this moment."""
-        counters, (steps_per_s, updates_per_s) = fleet.counters, self.rates()
+        counters, (steps_per_s, updates_per_s) = fleet.counters, self.speed.now() or (0.0, 0.0)
         row = {
             "actor/steps_per_s": steps_per_s,
             "learner/updates_per_s": updates_per_s,
@@ -139,7 +133,7 @@ class Progress:
 
     def _snapshot(self, fleet: Fleet, config: RunConfig) -> Snapshot:
         counters = fleet.counters
-        steps_per_s, updates_per_s = self.rates()
+        steps_per_s, updates_per_s = self.speed.now() or (None, None)
         returns, any_, last = zip(*self.episodes, strict=True) if self.episodes else ((), (), ())
         target, every = config.evaluation.target_success, " in every task" if len(config.tasks) > 1 else ""
         return Snapshot(

@@ -66,6 +66,7 @@ class Run:
         if not (resume and self.checkpoints.steps()):
             self.fleet.start(initial=warm_start.tensors_of(self.config, self.fleet.spec, self.folder))
             self.metrics.rewind(-1)
+            self.progress.begin(self.fleet)
             return
         loaded = self.checkpoints.load(step)
         parts, driver = loaded.components, loaded.components["driver"]
@@ -80,6 +81,7 @@ class Run:
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
         (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         self._row_step = loaded.step
+        self.progress.begin(self.fleet)
         if driver["evaluating"]:
             self.fleet.evaluate()
 
@@ -137,7 +139,7 @@ class Run:
 
     def log(self, absorbed: Absorbed) -> None:
         """Counts what came in; writes a row and redraws when it is time."""
-        self.progress.count(absorbed, self.fleet.counters)
+        self.progress.count(absorbed, self.fleet)
         for metrics in absorbed.learner:
             self.averages.add(metrics)
         for evaluation in absorbed.evaluations:

@@ -16,6 +16,7 @@ from manyhands.config import RunConfig
 from manyhands.placement import Placement
 from manyhands.registry import Registry
 from manyhands.registry import Run as Row
+from manyhands.round_check import check_rounds
 from manyhands.seeds_table import print_summary
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def dry_run(config: RunConfig, seeds: list[int], placement: Placement | None, ro
     from manyhands.estimate import print_estimate
 
     console = Console()
-    if placement is not None:
-        check(config, root, console, placement.at_once)
-    print_estimate(config, root)
+    print_estimate(config, check(config, root, console, 1 if placement is None else placement.at_once), root, console)
     if placement is not None:
         console.print(f"that is one seed with all cores; of {len(seeds)}, up to {placement.at_once} at once:", highlight=False)
         console.print("\n".join(f"  {line}" for line in placement.describe()), soft_wrap=True, highlight=False)
@@ -97,14 +96,6 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
             raise ConfigError(f"replay.capacity is {size.capacity} rows per task, a chunk of an actor takes {chunk}; fix: {fix}")
     check_trial(config, plan.trial)
     return spec
-
-
-def check_rounds(config: RunConfig) -> None:
-    """Raises ConfigError where settings ask of an on-policy run what there is only with replay."""
-    if config.learner.ranks > 1:
-        raise ConfigError(
-            f"learner.ranks is {config.learner.ranks}; {config.algorithm} learns from whole rounds, in one process. Allowed: 1"
-        )
 
 
 def check_trial(config: RunConfig, trial: int) -> None:
@@ -285,7 +276,7 @@ def _conclude(run: "Run", console: Console) -> int:
         said = f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
     else:
         said = f"done after {took}; best: {result}, at {best['steps']:,} steps."
-    goals = "its training goals" if run.config.simulator_options.get("goals") else "50 fresh goals"
+    goals = "its training goals" if run.config.own_goals(0) == "training-goals" else "50 fresh goals"
     follow = f"next: manyhands eval {name}   ({goals})   or: manyhands show {name}"
     console.print(f"{said}\n{bound}the run is in {run.folder}\n{follow}", soft_wrap=True)
     return 1 if target and not met else 0

@@ -139,8 +139,8 @@ def test_a_run_evaluates_with_adaptation(tmp_path, capsys):
     assert len(Results.read(file).rows) == 2 * 4, "all of each trial: two looks and what is between them"
 
 
-def test_held_out_goals_are_those_kept_apart_each_once(tmp_path):
-    """Not one of the training, though they have the same numbers."""
+def test_held_out_goals_are_those_kept_apart_each_once(tmp_path, capsys):
+    """Not one of the training, though they have the same numbers; those of the training are called so."""
     trained = tuple(f"semicircle:dense@{goal}" for goal in range(4))
     small = pearl.Config(hidden=(8,), encoder_hidden=(8,), meta_batch=2, batch_size=8, context=8)
     simulator = semicircle.Options(train_goals=4, test_goals=3, horizon=5)
@@ -155,6 +155,24 @@ def test_held_out_goals_are_those_kept_apart_each_once(tmp_path):
     assert [results.settings[task]["goals"] for task in results.tasks] == [f"number {goal} of test" for goal in range(3)]
     assert len(results.rows) == 3 * (3 + 2), "one trial of each goal: looks after 0, 1 and 2"
     assert results.settings[trained[0]]["adapts_by"] == "memory"
+    capsys.readouterr()
+    assert adapt.adapt_run(replace(options, held_out=False)) == 0
+    assert "adapts on training-goals" in " ".join(capsys.readouterr().out.split())
+    (file,) = (folder / "evaluations").glob("*-training-goals.jsonl")
+    assert not list((folder / "evaluations").glob("*fresh*"))
+    results = Results.read(file)
+    assert [results.settings[task]["goals"] for task in results.tasks] == [f"number {goal} of train" for goal in range(4)]
+    assert len(results.rows) == 4 * (3 + 2), "one trial of each goal"
+
+
+def test_goals_are_fresh_where_training_has_no_set_of_them():
+    def own(task, options):
+        return replace(BASE, tasks=(task,), simulator=options).own_goals(3)
+
+    assert own("dummy:point", BASE.simulator) == own("metaworld:reach-v3", metaworld.Options(goals=0)) == "fresh-3"
+    frozen = own("metaworld:reach-v3", metaworld.Options()), own("metaworld:reach-v3@7", metaworld.Options())
+    drawn = own("semicircle:dense", semicircle.Options()), own("semicircle:dense@3", semicircle.Options())
+    assert {*frozen, *drawn} == {"training-goals"}
 
 
 def test_goals_that_were_not_kept_apart_are_refused():

@@ -1,12 +1,14 @@
 """What ``--dry-run`` measures is what the run would do: made-up batches have all that the plan asks for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from core.types import Field, Stream, TaskSpec
 from manyhands import presets
-from manyhands.estimate import _MadeUp, learner_speed
+from manyhands.estimate import Speed, _MadeUp, learner_speed, whole_round_s
 from tests.system.tiny import tiny
 
 SPEC = TaskSpec("made:up", (Field("obs", (3,)),), 2, 20)
@@ -32,4 +34,36 @@ def test_made_up_batches_have_what_the_plan_asks_for(tasks, context):
 def test_an_algorithm_with_a_context_can_be_estimated():
     config = presets.find("semicircle-pearl")
     config = tiny(tasks=config.tasks, simulator=config.simulator, algorithm="pearl", algo=config.algo)
-    assert learner_speed(config, SPEC) > 0
+    assert learner_speed(config, SPEC).updates_per_s > 0
+
+
+@pytest.mark.parametrize(
+    ("took", "whole"),
+    [
+        ({100: 7.0}, 7.0),
+        ({25: 3.0, 100: 7.0}, 7.0),
+        ({5: 2.0}, 40.0),
+        ({5: 2.0, 20: 5.0}, 21.0),
+        ({1: 9.0, 5: 2.0, 20: 5.0}, 21.0),
+        ({5: 2.0, 20: 1.9}, 1.9),
+        ({5: 0.1, 20: 4.0}, 20.0),
+    ],
+    ids=["whole", "whole, at last", "one length", "with a fixed part", "the last two", "noise downwards", "noise upwards"],
+)
+def test_a_round_is_extrapolated_by_what_a_further_step_costs(took, whole):
+    assert whole_round_s(took, 100) == pytest.approx(whole)
+
+
+def test_a_long_round_is_measured_in_part_and_a_short_one_whole(monkeypatch):
+    config = presets.find("navigation-maml")
+    config = replace(config, actors=replace(config.actors, simulators=2))
+    assert learner_speed(config, SPEC).share == 1
+    monkeypatch.setattr("manyhands.estimate.ROUND_S", 0.0)
+    found = learner_speed(config, replace(SPEC, horizon=256))
+    assert found.share == 2 / 256 and found.updates_per_s > 0
+
+
+def test_slow_updates_are_told_in_seconds_and_what_is_extrapolated_is_said():
+    assert Speed(1234.5).describe() == "1,234 updates/s"
+    assert Speed(0.125).describe() == "8.0 s per update"
+    assert Speed(0.125, 1 / 32).describe() == "8.0 s per update (extrapolated from 3.1% of a round)"

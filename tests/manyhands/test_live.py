@@ -150,6 +150,13 @@ def test_waiting_for_data_is_told_in_place_of_advice():
     assert f"bound by data | {waiting.waiting} | ETA" in line(waiting)
 
 
+@pytest.mark.parametrize(("rate", "shown"), [(0.08, "12 s/update"), (0.1, "0.1 updates/s"), (0.0, "0.0 updates/s"), (None, "- updates/s")])
+def test_slow_updates_are_shown_by_their_length(rate, shown):
+    slow = NOW._replace(updates_per_s=rate)
+    assert f"| {shown} |" in line(slow)
+    assert shown in "\n".join(drawn(slow))
+
+
 def test_the_line_of_an_unknown_state():
     text = line(EMPTY)
     assert "step 0 | - steps/s" in text

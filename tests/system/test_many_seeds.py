@@ -8,9 +8,11 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from actors.worker import Config as ActorConfig
 from algos.ppo import Config as PpoConfig
 from core.metrics import read_metrics
 from manyhands import config_file
+from manyhands.config import ReplayConfig
 from manyhands.registry import Registry
 from manyhands.session import train_seeds
 from tests.system.tiny import (
@@ -105,6 +107,7 @@ def test_each_seed_is_the_run_it_would_be_alone(tmp_path, many, alone, stack):
 def test_on_policy_seeds_share_a_learner_too(tmp_path, many):
     """A round of each is 2 x 2 episodes of 20 steps; the seeds end where each ends alone."""
     config = tiny(algorithm="ppo", algo=PpoConfig(hidden=(8,), episodes=1, epochs=1, minibatches=1), total_steps=240)
+    config = replace(config, actors=ActorConfig(actors=2, simulators=2), replay=ReplayConfig())  # what only a stream has is refused
     code, out, err = end(many(config, "0,1", 2, 2))
     assert (code, err) == (0, ""), out
     for seed, row in rows(tmp_path).items():
