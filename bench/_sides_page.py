@@ -1,4 +1,4 @@
-"""What pages about sides that did the same work have in common: ``sac_report``, ``mt_report`` and ``meta_report``."""
+"""What pages about sides that did the same work have in common: ``sac_report``, ``mt_report``, ``meta_report`` and ``pearl_report``."""
 
 from collections.abc import Iterable
 from statistics import median

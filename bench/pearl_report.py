@@ -1,10 +1,9 @@
 """Turns the figures of ``bench/pearl_update.py`` into ratios, goals and a Markdown page."""
 
-from statistics import median
 from typing import Any
 
+from _sides_page import OURS, figures, heading, judged, load, ratio, remarks, rounds, times
 from pearl_sides import DRAWN, EAGER, GAMMA, KL_WEIGHT, LOSSES, LR, MEDIUM, NETWORKS, PEER, READY, RECENT, REWARD_SCALE, TAU
-from sac_report import ALONE, OURS, ratio
 
 AT_LEAST = 1.5
 """the goal: the peer's time / ours, both with a ready batch"""
@@ -44,50 +43,34 @@ DIFFERENCES = f"""
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """Rows (side, mode, figures) and goals of one case."""
-    times = {(side, mode): values["ms"] for side, said in record["sides"].items() for mode, values in said["modes"].items() if values["ms"]}
-    rows, goals = [], []
-    for (side, mode), ms in times.items():
-        values = record["sides"][side]["modes"][mode]
-        row = {"median_ms": median(ms), "min_ms": min(ms), "cpu": median(values["cpu"]), "others": median(values["others"])}
-        row["of"] = {mine: ratio(ms, times[mine, mode]) for mine in (OURS, EAGER) if (mine, mode) in times}
+    taken, rows, goals = times(record), [], []
+    for (side, mode), ms in taken.items():
+        row = figures(record["sides"][side]["modes"][mode])
+        row["of"] = {mine: ratio(ms, taken[mine, mode]) for mine in (OURS, EAGER) if (mine, mode) in taken}
         rows.append((side, mode, row))
-    if {(PEER, READY), (OURS, READY)} <= set(times):
-        reached = ratio(times[PEER, READY], times[OURS, READY])
-        goals.append({"goal": f"{PEER}, {READY}", "at_least": AT_LEAST, "measured": reached, "met": reached >= AT_LEAST})
+    if {(PEER, READY), (OURS, READY)} <= set(taken):
+        goals.append(judged(f"{PEER}, {READY}", AT_LEAST, ratio(taken[PEER, READY], taken[OURS, READY])))
     return {"rows": rows, "goals": goals}
 
 
 def case_page(name: str, record: dict[str, Any]) -> list[str]:
-    rounds = max((len(v["ms"]) for side in record["sides"].values() for v in side["modes"].values()), default=0)
     found, layers = summary(record), {kind: " x ".join(map(str, record[kind])) for kind in ("hidden", "encoder")}
     lines = [
         f"## {name}",
         "",
         f"{record['tasks']} tasks, {record['batch']} transitions of each, context {record['context']}, latent {record['latent']};",
-        f"hidden layers {layers['hidden']}, of the encoder {layers['encoder']}; {rounds} rounds.",
+        f"hidden layers {layers['hidden']}, of the encoder {layers['encoder']}; {rounds(record)} rounds.",
         "",
         f"| | batch | ms/update, median | lowest round | updates/s | x {OURS} | x {EAGER} | CPU s per s | others' |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for side, mode, row in found["rows"]:
         ratios = [f"{row['of'][mine]:.2f}" if mine in row["of"] else "-" for mine in (OURS, EAGER)]
-        figures = [f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{1e3 / row['median_ms']:,.2f}", *ratios]
-        figures += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
-        lines.append(f"| {side} | {mode} | " + " | ".join(figures) + " |")
-    return [*lines, "", *remarks(record, found), "", *counted(record["sides"]), ""]
-
-
-def remarks(record: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    lines = []
-    for goal in found["goals"]:
-        verdict = "met" if goal["met"] else "NOT met"
-        lines.append(f"- goal {goal['at_least']:.1f}x of {goal['goal']}: **{goal['measured']:.2f}x, {verdict}**")
-    lines += [f"- {side}: {said['note']}" for side, said in record["sides"].items()]
-    lines += [f"- FAILED: {' ... '.join(dict.fromkeys((w[0], w[-1])))}" for w in map(str.splitlines, record["failed"].values())]
-    if any(row["others"] > ALONE for _, _, row in found["rows"]):
-        lines.append(f"- **Not alone:** in median slices other processes used more than {ALONE} CPU seconds per second; measure again.")
-    waits = "; ".join(f"{side} {said['start_s']:.1f} s" for side, said in record["sides"].items())
-    return [*lines, f"- excluded: start, imports, data, compilation, warm-up: {waits}"]
+        cells = [f"{row['median_ms']:.2f}", f"{row['min_ms']:.2f}", f"{1e3 / row['median_ms']:,.2f}", *ratios]
+        cells += [f"{row['cpu']:.2f}", f"{row['others']:.2f}"]
+        lines.append(f"| {side} | {mode} | " + " | ".join(cells) + " |")
+    notes = [f"{side}: {said['note']}" for side, said in record["sides"].items()]
+    return [*lines, "", *remarks(record, found, notes), "", *counted(record["sides"]), ""]
 
 
 def equal(works: list[dict[str, Any]]) -> bool:
@@ -119,22 +102,15 @@ def counted(sides: dict[str, Any]) -> list[str]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    about, versions = result["about"], set()
-    for record in result["cases"].values():
-        for name, side in record["sides"].items():
-            versions |= {f"{package} {v} ({OURS if name in (OURS, EAGER) else PEER})" for package, v in side["versions"].items()}
+    about = result["about"]
     lines = [
-        "# One PEARL update: manyhands against the code of PEARL's authors",
-        "",
-        f"`{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}; {PEER}: {about['peer']}.",
-        f"Versions: {', '.join(sorted(versions))}.",
-        "",
+        *heading("One PEARL update: manyhands against the code of PEARL's authors", result, PEER),
         *SETTINGS.strip().splitlines(),
         f"The same {about['rows']:,} made-up transitions for all. Every side is a process bound to the same cores, with the threads of",
         f"the case; up to {about['rounds']} rounds, in turns, of {about['slice_s']} s (at least 2 updates) per mode. Ratios are medians of",
         "the ratios within a round; below 1.2 they are a tie on a shared machine. The last columns: CPU seconds per second of that",
         "process, and of all others on the machine together.",
-        f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench makes 1 to 2 itself.",
+        load(about),
         "",
         "What is timed:",
         *TIMED.strip().splitlines(),
