@@ -86,6 +86,7 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
         ConfigError: the run's algorithm cannot be fine-tuned, or not so.
     """
     from manyhands.config import InitConfig
+    from manyhands.round_check import without_meaningless
 
     (name, _), method, K = kind_of(source, run, options), options.method, len(source.tasks)
     algo: Any = getattr(source.algo, "settings", source.algo)
@@ -99,7 +100,7 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     simulators = _simulators(source, algo, simulator, options)
     processes = source.actors.processes if source.actors.processes <= simulators * len(tasks) else 0
     uniform = source.actors.random_steps // K * len(tasks) if method == "scratch" else 0
-    return replace(
+    config = replace(
         source,
         preset=f"finetune-{method}",
         tasks=tasks,
@@ -112,7 +113,8 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
         replay=_replay(source, len(tasks)),
         evaluation=replace(source.evaluation, every_steps=0, episodes=1, adaptation=0, simulators=1, in_turn=False, target_success=0.0),
         init=InitConfig() if method == "scratch" else InitConfig(run, parts="policy" if method == "policy" else "all"),
-    ).check()
+    )
+    return (without_meaningless(config) if hasattr(algo, "episodes") else config).check()
 
 
 def is_of(name: str, task: str) -> bool:

@@ -1,7 +1,8 @@
 """What an on-policy run cannot be told: settings that only a stream from replay has. Asked where a person starts a run, not of old runs."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 from core.errors import ConfigError
 from manyhands.config import RunConfig
@@ -33,10 +34,22 @@ def check_rounds(config: RunConfig) -> None:
 
 def meaningless(config: RunConfig) -> Iterator[str]:
     """Names of those settings that differ from their defaults."""
-    for part, names in STREAM_ONLY.items():
-        settings = getattr(config, part)
-        for setting in fields(settings):
-            value = getattr(settings, setting.name)
-            chosen = (not names or setting.name in names) and value != setting.default
-            if chosen and (part, setting.name, value) not in TRUE:
-                yield f"{part}.{setting.name}"
+    for part, idle in defaults(config).items():
+        for name, default in idle.items():
+            value = getattr(getattr(config, part), name)
+            if value != default and (part, name, value) not in TRUE:
+                yield f"{part}.{name}"
+
+
+def without_meaningless(config: RunConfig) -> RunConfig:
+    """The same on-policy run, for settings made from another run's, which may be older than the check."""
+    changed: dict[str, Any] = {part: replace(getattr(config, part), **idle) for part, idle in defaults(config).items()}
+    return replace(config, **changed)
+
+
+def defaults(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """part of the settings -> name -> default, of all that a round has no use for."""
+    return {
+        part: {setting.name: setting.default for setting in fields(getattr(config, part)) if not names or setting.name in names}
+        for part, names in STREAM_ONLY.items()
+    }
