@@ -13,8 +13,8 @@ def preset() -> RunConfig:
     return replace(
         config,
         simulator=replace(config.simulator, horizon=200),
-        algo=replace(config.algo, init_std=0.5, entropy=0.0, epochs=5, minibatches=4, chunk=200, burn_in=0),
-        total_steps=3_000_000,
+        algo=replace(config.algo, lr=1e-3, epochs=5, minibatches=4, chunk=200, burn_in=0),
+        total_steps=4_000_000,
         actors=replace(config.actors, simulators=20),
         evaluation=replace(config.evaluation, every_steps=400_000, episodes=20),
     )
