@@ -26,16 +26,14 @@ PAPER = {
     "mttrpo": trpo.Config(episodes=1, init_std=2.0, delta=0.01),
     "te": task_embedding.Config(episodes=1, latent=6, window=20, embedding_max_std=2.0, init_std=2.0),
     "maml": maml.Config(episodes=EPISODES, inner_lr=0.05, outer="ppo"),
-    "rl2": rl2.Config(episodes=EPISODES, cell="lstm", init_std=2.0, lr=1e-3, seen_reward_scale=1e-3),
+    "rl2": rl2.Config(episodes=EPISODES, cell="lstm", init_std=2.0, lr=1e-3, seen_reward_scale=0.01),
 }
 CURRENT = {
     "mtppo": ppo.Config(hidden=(400, 400, 400), episodes=2, epochs=16, entropy=5e-3),
     "mttrpo": trpo.Config(hidden=(400, 400, 400), episodes=2),
     "te": task_embedding.Config(episodes=2),
     "maml": maml.Config(hidden=(512, 512), episodes=EPISODES, inner_lr=0.1, outer="trpo", gae_lambda=1.0),
-    "rl2": rl2.Config(
-        episodes=EPISODES, encoder=(256, 256), lr=5e-4, chunk=250, burn_in=50, minibatches=1, entropy=5e-3, seen_reward_scale=0.1
-    ),
+    "rl2": rl2.Config(episodes=EPISODES, encoder=(256, 256), lr=5e-4, chunk=250, burn_in=50, minibatches=1, entropy=5e-3),
 }
 """of the setting v3"""
 
