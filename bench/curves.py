@@ -43,9 +43,10 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def at_grid(runs: list[dict[str, Any]], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) env steps at which all runs were to be evaluated, and (S, T) values. A policy may be a few steps older than its mark."""
+    """(T,) env steps at which all runs were to be evaluated, and (S, T) values. A policy may be a few steps older than its mark; one that
+    is evaluated at the run's end, between two marks, is left out."""
     every = runs[0]["config"]["evaluation"]["every_steps"]
-    by_mark = [{row.get("eval/policy_step", row["step"]) // every * every: row[column] for row in run["curve"]} for run in runs]
+    by_mark = [{row.get("eval/policy_step", row["step"]) // every * every: row[column] for row in reversed(run["curve"])} for run in runs]
     marks = sorted(set.intersection(*(set(one) for one in by_mark)))
     return np.array(marks), np.array([[one[mark] for mark in marks] for one in by_mark])
 
