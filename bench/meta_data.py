@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
 
 CASES = {
     "MAML-TRPO": Sizes("maml", 20, 500, (512, 512)),
-    "RL2": Sizes("rl2", 20, 2000, (256, 256)),
+    "RL2": Sizes("rl2", 20, 2000, (256, 256), epochs=10),
     "MT-PPO": Sizes("ppo", 10, 10_000, (400, 400, 400)),
     "MAML-TRPO whole": Sizes("maml", 20, 5000, (512, 512)),
     "MAML-TRPO small": Sizes("maml", 20, 5000, (100, 100)),
@@ -49,7 +49,8 @@ CASES = {
     "MT-PPO whole": Sizes("ppo", 10, 10_000, (400, 400, 400), epochs=16),
 }
 DEFAULT = ("MAML-TRPO", "RL2", "MT-PPO")
-"""Parts of what a run does: one episode of ten, 8 of 200 gradient steps, one epoch of 16. The others take minutes per update."""
+"""Parts of what a run does: one episode of ten, trials of 2000 steps in place of 5000, one epoch of 16. The others take minutes per
+update."""
 
 
 class Phase(NamedTuple):

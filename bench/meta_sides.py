@@ -102,7 +102,7 @@ def ours_maml(sizes: Sizes) -> Made:
 
 
 def ours_rl2(sizes: Sizes) -> Made:
-    """``update_one`` of ``algos.rl2`` but for its advantages: the memory's refreshment of every epoch is part of it."""
+    """``update_one`` of ``algos.rl2`` but for its advantages: the pass for log-probabilities is part of it."""
     import torch
 
     from algos.rl2 import Config, Trials, make

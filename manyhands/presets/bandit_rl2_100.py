@@ -13,7 +13,7 @@ def preset() -> RunConfig:
         tasks=("bandit:bernoulli",),
         simulator=Options(arms=5, horizon=100),
         algorithm="rl2",
-        algo=Rl2Config(episodes=1, hidden=64, gamma=1.0, lr=4e-3, entropy=0.01, minibatches=2, memory_baseline=True),
+        algo=Rl2Config(episodes=1, hidden=64, gamma=1.0, lr=4e-3, entropy=0.01, epochs=4, minibatches=2, memory_baseline=True),
         total_steps=20_000_000,
         actors=ActorConfig(actors=1, simulators=512, processes=1),
         learner=LearnerConfig(compile="eager"),
