@@ -25,8 +25,8 @@ DIFFERENCES = """
 - MAML-TRPO: the peer takes one product with the curvature more: conjugate gradient of JAX begins with the product of 0. Its Hessian is that
   of the KL by forward over reverse; ours is the Gauss-Newton matrix, which is the same at the old parameters, and for which no term is
   computed that is 0 there. Its inner loss is a log-probability, ours a likelihood ratio: equal gradients, other second derivatives.
-- RL2: ours also goes through all trials once per update without gradients, for the log-probabilities of the actions, which the peer has from
-  acting: a thirtieth of our time with ten epochs.
+- RL2: ours also goes through all trials once per update without gradients, for the log-probabilities of the actions, which the peer has
+  from acting: a thirtieth of our time with ten epochs.
 - RL2 and MT-PPO: the peer makes histograms of all parameters and gradients in every gradient step for its log. The row "without its log"
   is the same function of the peer with these results dropped, so that XLA does not compute them. The goals are judged by that row.
 - MT-PPO: ours draws each task's share of each minibatch and is task-major; theirs shuffles all rows at once and reads the task as a
