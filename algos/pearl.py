@@ -216,6 +216,8 @@ class PEARL:
         taken = {name: copied(net) for name, net in old.params._asdict().items()}
         if policy_only:
             return state._replace(params=state.params._replace(encoder=taken["encoder"], policy=taken["policy"]))
+        if not self.config.learn_alpha:
+            taken["log_alpha"] = state.params.log_alpha  # a setting then, of this run
         return state._replace(params=Params(**taken), target=copied(old.target))
 
     # ---- acting (numpy, one seed) ------------------------------------------------------------------------------------

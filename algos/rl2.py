@@ -40,6 +40,8 @@ from core.types import Field, Round, Rounds, Seen, TaskSpec
 
 LAST_SCALE = 0.01
 """of the output layer's first weights: at the start all observations get about the same actions"""
+FINAL_RATE = 0.1
+"""share of the step size that is left at the end of its decay"""
 KEPT = ("cell", "hidden", "encoder", "seen_reward_scale")
 """settings that a run shares with the one it begins from: they decide what its networks are"""
 
@@ -77,6 +79,8 @@ class Config:
     """mean 0 and standard deviation 1 over each task's steps of a round, so that no task owns the gradient"""
     lr: float = 1e-3
     """Adam step size"""
+    decay_steps: int = 0
+    """gradient steps over which the step size falls, linearly, to a tenth, where it stays; 0: it is the same all the time"""
     clip: float = 0.2
     """beyond 1 +- this, a step's probability ratio has no gradient"""
     entropy: float = 0.0
@@ -100,7 +104,7 @@ class Config:
         settings.share(self, "gamma", "gae_lambda")
         if self.episode_gamma is not None and not 0 <= self.episode_gamma <= 1:
             raise ConfigError(f"algo.episode_gamma is {self.episode_gamma}; it must be in [0, 1]")
-        settings.not_negative(self, "entropy", "chunk", "burn_in", "max_grad_norm")
+        settings.not_negative(self, "decay_steps", "entropy", "chunk", "burn_in", "max_grad_norm")
         settings.between(self, "min_std", "init_std", "max_std")
         settings.one_of(self, "cell", tuple(GATES))
         settings.layers(self, "encoder")
@@ -326,6 +330,11 @@ class RL2:
         told, memory = ({name: value.detach() for name, value in of.items()} for of in (sums, kept))
         return clip_norm(grads, self.config.max_grad_norm), told, memory
 
+    def rate(self, steps: Tensor) -> float | Tensor:
+        """Adam's step size at gradient step ``steps`` (), which counts from 1."""
+        lr, decay = self.config.lr, self.config.decay_steps
+        return lr * (1 - (steps - 1) / decay).clamp(min=FINAL_RATE) if decay else lr
+
     def update_one(self, state: State, batch: Round, seed: Tensor) -> tuple[State, dict[str, Tensor]]:
         """All epochs of one seed. Metrics are those of the last epoch, over all its steps."""
         config, generator = self.config, torch.Generator().manual_seed(int(seed))
@@ -340,7 +349,7 @@ class RL2:
                     carry = zero_carry(part(params, "cell"), len(rows))
                 grads, sums, carry = self.gradient(params, trials, rows, piece, carry, count)
                 steps = steps + 1
-                params, moments = adam(params, grads, moments, steps, lr=config.lr, eps=config.adam_eps)
+                params, moments = adam(params, grads, moments, steps, lr=self.rate(steps), eps=config.adam_eps)
                 params = self.head.bounded(params)
                 done.append(sums)
             metrics |= {name: torch.stack([sums[name] for sums in done]).sum() / parts for name in done[0]}

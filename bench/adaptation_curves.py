@@ -31,11 +31,12 @@ COLUMNS = {
 
 
 def held_out(folder: Path, protocol: str) -> Results:
-    """The newest trials of a run on a protocol."""
+    """The newest trials of a run's last policy on a protocol."""
     files = sorted((folder / "evaluations").glob(f"adapt-*-{protocol}-*.jsonl"), key=lambda path: path.stat().st_mtime)
-    if not files:
+    last = [one for one in map(Results.read, files) if one.settings[one.tasks[0]]["checkpoint"] == "last"]
+    if not last:
         raise SystemExit(f"{folder} has no trials on {protocol}. Fix: manyhands adapt {folder.name} --protocol {protocol}")
-    return Results.read(files[-1])
+    return last[-1]
 
 
 def curve_lines(runs: list[dict[str, Any]]) -> list[str]:
@@ -146,6 +147,8 @@ def main() -> None:
     args = parser.parse_args()
     runs = sorted((read_run(folder) | {"folder": folder} for folder in args.runs), key=lambda run: run["seed"])
     found = [held_out(run.pop("folder"), args.protocol) for run in runs]
+    if len({(one.looks, len(one.rows)) for one in found}) > 1:
+        raise SystemExit("the seeds' trials differ in looks or number. Fix: manyhands adapt with the same options for each")
     command = " ".join(
         ["python bench/adaptation_curves.py", *(f.name for f in args.runs), "--name", args.name, "--protocol", args.protocol]
     )

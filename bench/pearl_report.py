@@ -43,13 +43,13 @@ DIFFERENCES = f"""
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     """Rows (side, mode, figures) and goals of one case."""
-    taken, rows, goals = times(record), [], []
+    taken, rows = times(record), []
     for (side, mode), ms in taken.items():
         row = figures(record["sides"][side]["modes"][mode])
         row["of"] = {mine: ratio(ms, taken[mine, mode]) for mine in (OURS, EAGER) if (mine, mode) in taken}
         rows.append((side, mode, row))
-    if {(PEER, READY), (OURS, READY)} <= set(taken):
-        goals.append(judged(f"{PEER}, {READY}", AT_LEAST, ratio(taken[PEER, READY], taken[OURS, READY])))
+    peers = [peer for peer in (PEER, MEDIUM) if {(peer, READY), (OURS, READY)} <= set(taken)]
+    goals = [judged(f"{peer}, {READY}", AT_LEAST, ratio(taken[peer, READY], taken[OURS, READY])) for peer in peers]
     return {"rows": rows, "goals": goals}
 
 

@@ -57,7 +57,8 @@ def adapt_run(options: AdaptArguments) -> int:
         results = _played(evaluator, weights, told, config.tasks, options.seed, options.held_out)
     finally:
         evaluator.close()
-    results.write(row.path / "evaluations" / f"adapt-{options.episodes}-version-{weights.version}-{where}.jsonl")
+    drawn = f"-seed-{options.seed}" if where == "training-goals" else ""  # what explores, and perhaps draws the goals
+    results.write(row.path / "evaluations" / f"adapt-{options.episodes}-version-{weights.version}-{where}{drawn}.jsonl")
     if options.out is not None:
         results.write(options.out)
     notes = [FORGETFUL] if results.settings[results.tasks[0]]["adapts_by"] == "nothing" else []

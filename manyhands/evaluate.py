@@ -49,7 +49,7 @@ def evaluate_run(options: EvalArguments) -> int:
         where, goals = f"{checked.name}-{checked.setting}", goals_of(checked, options.goals)
         told |= {"protocol": checked.name, "setting": checked.setting}
         results = on_protocol(checked, goals, options.processes, config, weights, told, rng, row.path / "logs")
-    kind = "-sampled" if options.sampled else ""
+    kind = (f"-seed-{options.seed}" if where == "training-goals" else "") + ("-sampled" if options.sampled else "")
     results.write(row.path / "evaluations" / f"version-{weights.version}-{where}{kind}.jsonl")
     if options.out is not None:
         results.write(options.out)

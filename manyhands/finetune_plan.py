@@ -97,7 +97,7 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     if name == "sac":
         warm_up = CRITIC_WARM_UP if options.critic_warm_up is None else options.critic_warm_up
         algo = replace(algo, train=TRAIN.get(method, "all"), critic_warm_up=0 if method in ("actor", "scratch") else warm_up)
-    simulators = _simulators(source, algo, simulator, options)
+    simulators = _simulators(source, algo, simulator, options, len(own))
     processes = source.actors.processes if source.actors.processes <= simulators * len(tasks) else 0
     uniform = source.actors.random_steps // K * len(tasks) if method == "scratch" else 0
     config = replace(
@@ -142,12 +142,12 @@ def _own_tasks(source: "RunConfig", task: str, options: FinetuneArguments, simul
     return tuple(f"{task}@{goal}" for goal in range(count))
 
 
-def _simulators(source: "RunConfig", algo: Any, simulator: Any, options: FinetuneArguments) -> int:
-    """Of each task. On-policy fewer than the source had, where its round would be longer than the first stage."""
+def _simulators(source: "RunConfig", algo: Any, simulator: Any, options: FinetuneArguments, own: int) -> int:
+    """Of each task. On-policy fewer than the source had, where its round, of ``own`` goals, would be longer than the first stage."""
     if not hasattr(algo, "episodes"):
         return source.actors.simulators
     whole, horizon = source.actors.simulators_of_task(len(source.tasks)), simulator.horizon
-    one = algo.episodes * (1 + getattr(algo, "inner_steps", 0)) * horizon
+    one = algo.episodes * (1 + getattr(algo, "inner_steps", 0)) * horizon * own
     return min(whole, max(1, options.first_steps // one)) if horizon else whole  # 0: only the simulator knows
 
 

@@ -51,7 +51,7 @@ class Progress:
 
     def begin(self, fleet: Fleet) -> None:
         """Work begins."""
-        self.speed.look(fleet.counters)
+        self.speed.look(fleet.counters, rounds=fleet.on_policy)
 
     def count(self, absorbed: Absorbed, fleet: Fleet) -> None:
         """Takes in finished episodes and the time."""
@@ -60,7 +60,7 @@ class Progress:
                 self.episodes.append((e.episode_return, e.success_any, e.success_last))
                 self.of_tasks[e.task].append((e.episode_return, e.success_any))
         if fleet.between_rounds():
-            self.speed.look(fleet.counters)
+            self.speed.look(fleet.counters, rounds=fleet.on_policy)
 
     def evaluated(self, found: Mapping[str, Any]) -> None:
         """Takes in an evaluation, as ``result.Outcomes`` has it."""

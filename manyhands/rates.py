@@ -32,14 +32,16 @@ class Rates:
         self._clock = clock
         self._marks: deque[Mark] = deque()
 
-    def look(self, counters: Counters) -> None:
-        """Called when the run begins, and then whenever what was collected last has been learned from; off-policy at any time. Where
-        nothing was done since the last look, it is none."""
+    def look(self, counters: Counters, *, rounds: bool) -> None:
+        """Called when the run begins, and then whenever what was collected last has been learned from; off-policy at any time.
+
+        On-policy (``rounds``) a look is none where nothing was done since the last one: a round is not over. Off-policy that is a halt.
+        """
         mark = Mark(self._clock(), counters.steps, counters.updates)
-        if self._marks and self._marks[-1][1:] == mark[1:]:
+        if rounds and self._marks and self._marks[-1][1:] == mark[1:]:
             return
         self._marks.append(mark)
-        while self._marks[-1].at - self._marks[0].at > WINDOW_S and len(self._marks) > INTERVALS + 1:
+        while len(self._marks) > INTERVALS + 1 and mark.at - self._marks[1].at >= WINDOW_S:
             self._marks.popleft()
 
     def now(self) -> tuple[float, float] | None:

@@ -26,7 +26,7 @@ def adam(
     state: AdamState,
     count: Tensor,
     *,
-    lr: float,
+    lr: float | Tensor,
     eps: float = 1e-8,
     beta1: float = BETA1,
 ) -> tuple[dict[str, Tensor], AdamState]:

@@ -288,6 +288,17 @@ def test_an_epoch_learns_from_each_step_once(minibatches, chunk, burn_in):
     assert sorted(row for rows in starts for row in rows) == list(range(TASKS * N))
 
 
+def test_the_step_size_falls_to_a_tenth():
+    """Adam's first step has the size of its rate, whatever the gradient is; later ones are asked for."""
+    algorithm = rl2(decay_steps=10, lr=0.5)
+    assert [round(float(algorithm.rate(torch.tensor(float(n)))), 6) for n in (1, 6, 10, 11, 1000)] == [0.5, 0.25, 0.05, 0.05, 0.05]
+    assert rl2(lr=0.5).rate(torch.tensor(7.0)) == 0.5
+    begun = rl2().init([7]).params
+    steady, fallen = (updated(rl2(epochs=1, minibatches=1, lr=1e-3, decay_steps=n), [a_round(), a_round(1)]).params for n in (0, 1))
+    moved = [sum(float((own[name] - begun[name]).abs().sum()) for name in begun) for own in (steady, fallen)]
+    assert 0.5 < moved[1] / moved[0] < 0.9  # the first step is the same, the second a tenth
+
+
 def test_metrics_count_each_step_once():
     """At the start the entropy of all steps is the same, so its mean tells whether weights add up."""
     for chunk in (0, 5):

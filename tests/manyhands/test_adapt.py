@@ -158,7 +158,7 @@ def test_held_out_goals_are_those_kept_apart_each_once(tmp_path, capsys):
     capsys.readouterr()
     assert adapt.adapt_run(replace(options, held_out=False)) == 0
     assert "adapts on training-goals" in " ".join(capsys.readouterr().out.split())
-    (file,) = (folder / "evaluations").glob("*-training-goals.jsonl")
+    (file,) = (folder / "evaluations").glob("*-training-goals-seed-*.jsonl")
     assert not list((folder / "evaluations").glob("*fresh*"))
     results = Results.read(file)
     assert [results.settings[task]["goals"] for task in results.tasks] == [f"number {goal} of train" for goal in range(4)]

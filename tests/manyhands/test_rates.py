@@ -18,12 +18,12 @@ class Clock:
         return self.now
 
 
-def looked(*looks):
+def looked(*looks, rounds=True):
     """After looks of (seconds, env steps, updates)."""
     clock = Clock()
     rates = Rates(clock)
     for clock.now, steps, updates in looks:
-        rates.look(Counters(steps=steps, updates=updates))
+        rates.look(Counters(steps=steps, updates=updates), rounds=rounds)
     return rates.now()
 
 
@@ -46,6 +46,14 @@ def test_many_looks_are_averaged_over_the_last_seconds():
 def test_nothing_new_is_no_look():
     """As when an evaluation ends in the middle of a round."""
     assert looked((0, 0, 0), (10, 100, 1), (15, 100, 1)) == (10.0, 0.1)
+
+
+def test_off_policy_a_halt_is_seen_and_left_behind():
+    going = [(n / 10, 100 * n, n) for n in range(200)]
+    halted = [*going, *((20 + n, 19_900, 199) for n in range(60))]
+    assert looked(*halted, rounds=False) == (0, 0)
+    on = [(80 + n / 10, 19_900 + 100 * n, 199 + n) for n in range(int(10 * WINDOW_S) + 2)]
+    assert looked(*halted, *on, rounds=False) == pytest.approx((1000, 10))
 
 
 def test_a_run_in_the_middle_of_a_round_shows_the_speed_of_whole_ones(tmp_path):
