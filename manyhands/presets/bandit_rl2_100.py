@@ -6,19 +6,15 @@ from learner.settings import Config as LearnerConfig
 from manyhands.config import EvaluationConfig, RunConfig
 from simulators.bandit import Options
 
-ROUNDS, EPOCHS, PARTS = 290, 6, 2
-"""of 512 trials; each of two minibatches"""
-
 
 def preset() -> RunConfig:
-    more = {"memory_baseline": True, "decay_steps": ROUNDS * EPOCHS * PARTS}
     return RunConfig(
         preset="bandit-rl2-100",
         tasks=("bandit:bernoulli",),
         simulator=Options(arms=5, horizon=100),
         algorithm="rl2",
-        algo=Rl2Config(episodes=1, hidden=64, gamma=1.0, lr=4e-3, entropy=0.01, epochs=EPOCHS, minibatches=PARTS, **more),
-        total_steps=ROUNDS * 512 * 100,
+        algo=Rl2Config(episodes=1, hidden=64, gamma=1.0, lr=4e-3, entropy=0.01, epochs=4, minibatches=2, memory_baseline=True),
+        total_steps=20_000_000,
         actors=ActorConfig(actors=1, simulators=512, processes=1),
         learner=LearnerConfig(compile="eager"),
         evaluation=EvaluationConfig(every_steps=2_000_000, episodes=2000, simulators=200),
