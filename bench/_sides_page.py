@@ -62,5 +62,21 @@ def heading(title: str, result: dict[str, Any], peer: str) -> list[str]:
     ]
 
 
+def body(timed: str, pages: Iterable[list[str]], differences: str) -> list[str]:
+    """What comes after the introduction: what is timed, a page per case, what the sides differ in."""
+    parts = [line for page in pages for line in page]
+    return [
+        "",
+        "What is timed:",
+        *timed.strip().splitlines(),
+        "",
+        *parts,
+        "## What the sides differ in",
+        "",
+        *differences.strip().splitlines(),
+        "",
+    ]
+
+
 def load(about: dict[str, Any]) -> str:
     return f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench makes 1 to 2 itself."

@@ -24,8 +24,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     """What is needed of one run."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     rows = [row for row in lines if "eval/success_any" in row]
-    if not rows:
-        raise SystemExit(f"{folder} has no evaluation yet")
+    if not rows or not json.loads((folder / "config.json").read_text())["evaluation"]["every_steps"]:
+        raise SystemExit(f"{folder} has no evaluations along the way, which are its curve")
     result = folder / "result.json"
     began, config = lines[0]["time"], json.loads((folder / "config.json").read_text())
     last = [row for row in lines if "time/elapsed_s" in row][-1]

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from _sides_page import OURS, figures, heading, judged, load, ratio, remarks, rounds, times
+from _sides_page import OURS, body, figures, heading, judged, load, ratio, remarks, rounds, times
 from meta_data import BARE, CHUNK, DELTA, ENTROPY, INNER_LR, MAX_GRAD_NORM, MINIBATCHES, PRODUCTS, STEP
 
 PEER = "metaworld-algorithms"
@@ -104,11 +104,6 @@ def markdown(result: dict[str, Any]) -> str:
         "mode. Ratios are medians of the ratios within a round; below 1.2 they are a tie on a shared machine. The last columns: CPU",
         "seconds per second of that process, and of all others on the machine together. PEARL is in `pearl_update.md`.",
         load(about),
-        "",
-        "What is timed:",
-        *TIMED.strip().splitlines(),
-        "",
+        *body(TIMED, [case_page(*case) for case in result["cases"].items()], DIFFERENCES),
     ]
-    for name, record in result["cases"].items():
-        lines += case_page(name, record)
-    return "\n".join([*lines, "## What the sides differ in", "", *DIFFERENCES.strip().splitlines(), ""])
+    return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from _sides_page import OURS, figures, heading, judged, load, ratio, remarks, rounds, times
+from _sides_page import OURS, body, figures, heading, judged, load, ratio, remarks, rounds, times
 from pearl_sides import DRAWN, EAGER, GAMMA, KL_WEIGHT, LOSSES, LR, MEDIUM, NETWORKS, PEER, READY, RECENT, REWARD_SCALE, TAU
 
 AT_LEAST = 1.5
@@ -111,11 +111,6 @@ def markdown(result: dict[str, Any]) -> str:
         "the ratios within a round; below 1.2 they are a tie on a shared machine. The last columns: CPU seconds per second of that",
         "process, and of all others on the machine together.",
         load(about),
-        "",
-        "What is timed:",
-        *TIMED.strip().splitlines(),
-        "",
+        *body(TIMED, [case_page(*case) for case in result["cases"].items()], DIFFERENCES),
     ]
-    for name, record in result["cases"].items():
-        lines += case_page(name, record)
-    return "\n".join([*lines, "## What the sides differ in", "", *DIFFERENCES.strip().splitlines(), ""])
+    return "\n".join(lines)

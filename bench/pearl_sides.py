@@ -100,7 +100,10 @@ class Ours:
         """Of the eager twin: the graph does the same."""
         state, algorithm, said = worker.state, worker.algorithm, {}
         noise = same_noise(algorithm)
-        update = lambda: said.update(worker.step.eager(state, worker.stack.feed.buffers[0], noise))  # noqa: E731
+
+        def update() -> None:
+            said.update(worker.step.eager(state, worker.stack.feed.buffers[0], noise))
+
         before, gflop, after = clones(state), torch_gflop(update), clones(state)
         steps = {name: int(after["updates"][0] - before["updates"][0]) * moved(before[name], after[name]) for name in NETWORKS}
         update()

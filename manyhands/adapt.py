@@ -16,7 +16,7 @@ from core.types import Seen, TaskSpec, Weights
 from manyhands import build, config_file
 from manyhands import config as configs
 from manyhands.adapt_arguments import AdaptArguments
-from manyhands.evaluate import PARALLEL, check_goals_seen, weights_of
+from manyhands.evaluate import check_goals_seen, protocol_pool, weights_of
 from manyhands.judge import goals_of
 from manyhands.outcome import adaptation_table
 from manyhands.registry import Registry
@@ -26,7 +26,6 @@ from protocols.plan import per_goal
 from protocols.rows import Results
 from protocols.schedule import Schedule
 from simulators import named_goals
-from simulators.pool import SimulatorPool
 
 GOALS = 20
 """of each of the run's own tasks, unless it is of one goal"""
@@ -176,9 +175,6 @@ def protocol_evaluator(
     protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, schedule: Schedule, logs: Path
 ) -> PolicyEvaluator:
     """A trial with each of the first ``goals`` goals of every test task; without adaptation, so many episodes with each."""
-    slots = min(PARALLEL, goals)
-    names = [task for task in protocol.test_tasks for _ in range(slots)]
-    simulator = protocol.options("test") | {"goals": goals, "repeat": schedule.repeat, "frames": config.simulator_options["frames"]}
-    pool = SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
+    names, pool = protocol_pool(protocol, goals, schedule.repeat, processes, config, logs)
     indices = [config.tasks.index(name) if name in config.tasks else 0 for name in names]
     return PolicyEvaluator(build.algorithm(config, pool.spec), pool, per_goal(names, goals, schedule), indices, [0] * len(names))

@@ -18,7 +18,7 @@ NOTHING = "nothing"
 ADVICE = {
     "simulator": "add simulator processes or actors",
     "policy": "more simulators per actor: one call of the network acts for all of them",
-    "learner": "fewer updates per step, a smaller network, more learner threads or a GPU",
+    "learner": "fewer updates or epochs per env step, a smaller network, more learner threads or a GPU",
     "replay": "larger chunks",
     "publish": "publish less often",
     NOTHING: "nothing is saturated: the limiter holds one side back, or evaluations and checkpoints take the time",

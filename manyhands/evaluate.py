@@ -98,10 +98,8 @@ def on_protocol(
     protocol: metaworld.Protocol, goals: int, processes: int, config: configs.RunConfig, weights: Weights, told: dict, rng: Rng, logs: Path
 ) -> Results:
     """The first ``goals`` goals of every task, without adaptation."""
-    slots, episodes = min(PARALLEL, goals), protocol.evaluation_episodes
-    names = [task for task in protocol.test_tasks for _ in range(slots)]
-    simulator = protocol.options("test") | {"goals": goals, "repeat": episodes, "frames": config.simulator_options["frames"]}
-    pool = SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
+    episodes = protocol.evaluation_episodes
+    names, pool = protocol_pool(protocol, goals, episodes, processes, config, logs)
     evaluator = Evaluator(pool, per_goal(names, goals, Schedule(evaluation=episodes)), [0] * len(names))
     try:
         tasks = [config.tasks.index(name) for name in names]
@@ -109,6 +107,15 @@ def on_protocol(
         return evaluator.evaluate(player, told)
     finally:
         evaluator.close()
+
+
+def protocol_pool(
+    protocol: metaworld.Protocol, goals: int, repeat: int, processes: int, config: configs.RunConfig, logs: Path
+) -> tuple[list[str], SimulatorPool]:
+    """Simulators of every test task, and the task of each; ``repeat`` episodes in a row have one of the first ``goals`` goals."""
+    names = [task for task in protocol.test_tasks for _ in range(min(PARALLEL, goals))]
+    simulator = protocol.options("test") | {"goals": goals, "repeat": repeat, "frames": config.simulator_options["frames"]}
+    return names, SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
 
 
 def weights_of(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:

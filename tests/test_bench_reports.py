@@ -10,7 +10,7 @@ import pytest
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 
 
-@pytest.mark.parametrize("name", ["sac", "mt", "meta"])
+@pytest.mark.parametrize("name", ["sac", "mt", "meta", "pearl"])
 def test_a_stored_page_is_made_of_the_stored_figures(monkeypatch, name):
     monkeypatch.setattr(sys, "path", [str(BENCH), *sys.path])
     result = json.loads((BENCH / f"results/{name}_update.json").read_text())
