@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.contracts import Algorithm
 from core.seen import Watch
-from core.types import Weights
+from core.types import Observation, Weights
 
 
 class Policy:
@@ -29,9 +29,9 @@ class Policy:
     def version(self) -> int:
         return self.weights.version
 
-    def explore(self, obs: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
-        """(N, O) -> actions (N, A) with exploration, and the algorithm's columns of replay."""
-        action, extra = self._random(len(obs)) if self.random_steps_left > 0 else self._drawn(obs)
+    def explore(self, obs: Observation) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+        """(N, ...) -> actions (N, A) with exploration, and the algorithm's columns of replay."""
+        action, extra = self._random(len(obs["obs"])) if self.random_steps_left > 0 else self._drawn(obs)
         self.watch.acted(action)
         return action, extra
 
@@ -40,8 +40,8 @@ class Policy:
         self.watch.trial[:] = True  # a policy with a memory finds none when its turn comes
         return self.generator.uniform(-1.0, 1.0, self.watch.action.shape).astype(np.float32), {}
 
-    def _drawn(self, obs: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
-        noise = self.generator.standard_normal((len(obs), self.algorithm.noise_dim), dtype=np.float32)
+    def _drawn(self, obs: Observation) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+        noise = self.generator.standard_normal((len(obs["obs"]), self.algorithm.noise_dim), dtype=np.float32)
         action, self.carry, extra = self.algorithm.act(self.weights.params, self.carry, self.watch.seen(obs), noise)
         return action, extra
 

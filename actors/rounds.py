@@ -71,7 +71,7 @@ class RoundWorker:
         watch.begin(np.ones(simulators.size, bool))
         part.begin_attempt(simulators.variations)
         while part.playing.any():
-            action, extra = self.policy.explore(simulators.obs["obs"])
+            action, extra = self.policy.explore(simulators.obs)
             self.recorder.begin(simulators.obs, action, self.policy.version, extra)
             asked = time.monotonic()
             simulators.send(np.clip(action, -1.0, 1.0))

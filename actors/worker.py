@@ -146,7 +146,7 @@ class ActorWorker:
 
     def _act(self) -> None:
         """Chooses the next actions and sets the simulators going."""
-        actions, extra = self.policy.explore(self.simulators.obs["obs"])
+        actions, extra = self.policy.explore(self.simulators.obs)
         self._launch(actions, self.policy.version, extra)
 
     def _launch(self, actions: NDArray, version: int, extra: dict[str, NDArray]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from core.demos import Demo
 from core.types import Batch, Chunk, Field, Observation, Plan, Round, Seen, Step, TaskSpec
 
 
@@ -170,6 +171,39 @@ class Transferring(Protocol):
 
         Raises:
             ConfigError: settings or sizes are others.
+        """
+        ...
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """An algorithm that keeps of an observation what it has made of it, in place of images."""
+
+    def encoded(self) -> tuple[Field, ...]:
+        """Columns that stand for the observation. ``act`` fills them among its columns."""
+        ...
+
+    def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
+        """The same (N, ...) of observations that nobody acts on, because their episodes were cut there."""
+        ...
+
+    def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
+        """A demonstration as chains of transitions from keyframe to keyframe: of each all columns of replay but the bookkeeping.
+
+        ``obs`` and what is in ``encoded`` are (n + 1, ...), the others, with ``action``, ``reward`` and ``terminated``, (n, ...).
+        """
+        ...
+
+
+@runtime_checkable
+class Demonstrating(Protocol):
+    """A simulator that can show how it is done."""
+
+    def demonstrate(self, variation: int) -> Demo:
+        """Plays an episode by an expert.
+
+        Raises:
+            SimulatorError: retryable; the expert failed in this episode.
         """
         ...
 

@@ -7,6 +7,7 @@ now, (F,), ``obs_rest`` what follows the repeated frame, and each chunk begins w
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,11 +31,16 @@ BOOKKEEPING = (
 )
 
 
-def row_dtype(spec: TaskSpec, extra: Iterable[Field] = ()) -> np.dtype:
+def row_dtype(spec: TaskSpec, extra: Iterable[Field] = (), encoded: Iterable[Field] | None = None) -> np.dtype:
     """The record type of a task's rows: observation, action, reward, the algorithm's own columns, bookkeeping.
+
+    Args:
+        encoded: columns that stand for all of an observation but ``obs``: see ``core.contracts.Encoding``. None: as the simulator shows it.
 
     Every column is aligned to its item size and the record to the largest, so that torch can view any column without a copy.
     """
+    if encoded is not None:
+        spec = replace(spec, observation=(spec.observation[0], *encoded))
     fields = [*_observed(spec), Field("action", (spec.action_dim,)), Field("reward", ()), *extra, *BOOKKEEPING]
     offsets, at, widest = [], 0, 4
     for field in fields:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.types import Seen
+from core.types import Observation, Seen
 
 ARRAYS = ("trial", "episode", "action", "reward")
 
@@ -31,9 +31,9 @@ class Watch:
         self.played = np.zeros(N, np.int64)
         """episodes of the trial under way that have ended"""
 
-    def seen(self, obs: NDArray[np.float32]) -> Seen:
-        """With the observations (N, O) to act on. Views: valid until the next call of another method."""
-        return Seen(obs, self.tasks, self.lanes, self.trial, self.episode, self.action, self.reward)
+    def seen(self, shown: Observation) -> Seen:
+        """With the observations (N, ...) to act on. Views: valid until the next call of another method."""
+        return Seen(shown["obs"], self.tasks, self.lanes, self.trial, self.episode, self.action, self.reward, shown)
 
     def acted(self, action: NDArray[np.float32]) -> None:
         """What was chosen on what was seen last."""

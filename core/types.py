@@ -5,6 +5,7 @@ Shape letters: S seeds, K tasks, B batch, T time, N parallel simulators, A actio
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.typing import NDArray
@@ -23,6 +24,26 @@ class Field(NamedTuple):
     shape: tuple[int, ...]
     dtype: str = "float32"
     unit: str = ""
+
+
+class Keyframes(NamedTuple):
+    """How one acts by next-best poses: an env step brings the gripper to a pose and then opens or closes it, however long that takes.
+
+    An action is, all in [-1, 1]: position (3), scaled from ``bounds``; where ``rotation``, a quaternion xyzw (4); gripper, above 0 open;
+    where ``collisions``, above 0 where the way may ignore them. What cannot be reached ends the episode as failed, without an exception.
+
+    Each camera c has the fields ``c_rgb`` (H, W, 3) uint8, ``c_depth`` (H, W) float32 metres along its axis, ``c_intrinsics`` (3, 3) and
+    ``c_extrinsics`` (4, 4) float64. Pixel (row v, column u) shows the world point extrinsics @ [inv(intrinsics) @ (u d, v d, d), 1]. There
+    are also ``gripper_pose`` (7,) float64, metres and quaternion xyzw, and ``gripper_open`` () float32, 0 or 1.
+    """
+
+    bounds: tuple[float, float, float, float, float, float]
+    """metres, world: lower corner, upper corner of the workspace"""
+    cameras: tuple[str, ...]
+    rotation: bool = True
+    """the gripper can be turned"""
+    collisions: bool = False
+    """a path may be told to ignore collisions"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,8 @@ class TaskSpec:
     Replay keeps it once."""
     discrete: bool = False
     """An action chooses one of A: it is one-hot, and a simulator takes the largest of its numbers."""
+    keyframes: Keyframes | None = None
+    """of simulators that are acted in by next-best poses and seen by cameras"""
 
     @property
     def obs_dim(self) -> int:
@@ -81,6 +104,8 @@ class Seen(NamedTuple):
     """(N, A) float32, what this simulator did last in this trial; 0 at its first step"""
     reward: NDArray
     """(N,) float32, what that brought; 0 at the trial's first step"""
+    fields: Mapping[str, NDArray] = MappingProxyType({})
+    """(N, ...) by name, what else the simulators show: images, camera matrices, the gripper's pose"""
 
 
 class Chunk(NamedTuple):
@@ -119,6 +144,12 @@ class Batch(NamedTuple):
     """(T,) int64, the tasks that the draw is of, which then leads with T in place of K; nothing where it is of all"""
     context: "Tensor | tuple[()]" = ()
     """(T, C, O + A + 1) float32: observation, action and reward of C transitions of each task; nothing where the plan asks for none"""
+    here: "dict[str, Tensor] | tuple[()]" = ()
+    """(K, B, ...) by name: the algorithm's own columns of the transition, those that encode its observation and the others"""
+    there: "dict[str, Tensor] | tuple[()]" = ()
+    """(K, B, ...) by name: the columns that encode the observation ``next_obs``; anything where ``bootstrap`` is 0"""
+    weight: "Tensor | tuple[()]" = ()
+    """(K, B) float32: 1 / chance of having been drawn, over the largest of the batch; nothing where all were as likely"""
 
 
 class Round(NamedTuple):
@@ -168,6 +199,12 @@ class Stream:
     """C, transitions of each task drawn beside the batch"""
     recent: int = 0
     """transitions of a task, its newest, that the context is drawn from; 0: all"""
+    demos: float = 0.0
+    """share of each task's B that is drawn from demonstrations, where the run has any; 0: they are drawn as any other transition"""
+    priority: float = 0.0
+    """exponent of the priorities that the update tells as ``priority`` (K, B) among its metrics; 0: all are as likely"""
+    weight: float = 0.0
+    """exponent of ``Batch.weight``; 0: none"""
 
 
 @dataclass(frozen=True)

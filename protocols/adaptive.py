@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.contracts import Adapting, Algorithm, SimulatorStep
 from core.seen import ARRAYS, Watch
-from core.types import Seen, Weights
+from core.types import Observation, Seen, Weights
 from protocols.gathered import Gathered
 from protocols.schedule import Schedule
 
@@ -95,14 +95,14 @@ class AdaptivePlayer:
         if self._gathered is not None:
             self._gathered.clear(slots)
 
-    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def act(self, obs: Observation) -> NDArray[np.float32]:
         look, known = self._look[self.place], self._known[self.place]
         seen, actions = self.memory.watch.seen(obs), np.zeros((self.N, self.action_dim), np.float32)
         if not look.all():
             noise = self.rng.standard_normal((self.N, self.algorithm.noise_dim), np.float32)
             actions[~look], extra = self._acted(~look, self.weights.params, _of(seen, ~look), noise[~look])
             if self._gathered is not None:
-                self._gathered.acted(~look, known, obs[~look], actions[~look], extra)
+                self._gathered.acted(~look, known, obs["obs"][~look], actions[~look], extra)
         changed = look & (known > 0) if self._gathered is not None else np.zeros(self.N, bool)
         plain = look & ~changed
         if plain.any():
@@ -149,7 +149,8 @@ class AdaptivePlayer:
 
 def _of(seen: Seen, slots: NDArray[np.bool_]) -> Seen:
     """What ``slots`` (N,) have seen."""
-    return Seen(*(part[slots] for part in seen))
+    *arrays, fields = seen
+    return Seen(*(part[slots] for part in arrays), fields={name: part[slots] for name, part in fields.items()})
 
 
 def _written(whole: dict[str, NDArray] | None, slots: NDArray[np.bool_], parts: Mapping[str, Any]) -> dict[str, NDArray]:

@@ -69,7 +69,7 @@ class Evaluator:
         tally.begin(simulators.variations)
         player.begin(np.ones(simulators.size, bool))
         while tally.playing():
-            simulators.send(player.act(simulators.obs["obs"]))
+            simulators.send(player.act(simulators.obs))
             step = simulators.recv()
             began = tally.count(step, simulators.variations)
             player.observe(step)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.contracts import Algorithm, SimulatorStep
 from core.seen import Watch
-from core.types import Weights
+from core.types import Observation, Weights
 
 
 class Player(Protocol):
@@ -23,8 +23,8 @@ class Player(Protocol):
         """In ``slots`` (N,) a new trial begins, perhaps with another goal: forget what was seen there."""
         ...
 
-    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, O) -> (N, A) in [-1, 1]. ``obs`` is a view that the next step overwrites."""
+    def act(self, obs: Observation) -> NDArray[np.float32]:
+        """(N, ...) -> (N, A) in [-1, 1]. ``obs`` are views that the next step overwrites."""
         ...
 
     def observe(self, step: SimulatorStep) -> None:
@@ -55,8 +55,8 @@ class AlgorithmPlayer:
     def observe(self, step: SimulatorStep) -> None:
         self.watch.stepped(step.reward, step.terminated | step.truncated | step.lost)
 
-    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        noise = None if self.rng is None else self.rng.standard_normal((len(obs), self.algorithm.noise_dim), np.float32)
+    def act(self, obs: Observation) -> NDArray[np.float32]:
+        noise = None if self.rng is None else self.rng.standard_normal((len(obs["obs"]), self.algorithm.noise_dim), np.float32)
         action, self.carry, _ = self.algorithm.act(self.weights.params, self.carry, self.watch.seen(obs), noise)
         self.watch.acted(action)
         return np.clip(action, -1.0, 1.0)
@@ -80,6 +80,6 @@ class FunctionPlayer:
     def observe(self, step: SimulatorStep) -> None:
         """Nothing to learn."""
 
-    def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
-        actions = [function(one) for function, one in zip(self.functions, obs, strict=True)]
+    def act(self, obs: Observation) -> NDArray[np.float32]:
+        actions = [function(one) for function, one in zip(self.functions, obs["obs"], strict=True)]
         return np.clip(np.asarray(actions, np.float32), -1.0, 1.0)

@@ -27,7 +27,7 @@ def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
         carry, watch = None, Watch(np.full(3, tasks - 1), 2)
         for t in range(12):
             noise = np.random.default_rng(t).standard_normal((3, algorithm.noise_dim), dtype=np.float32)
-            action, carry, extra = algorithm.act(own, carry, watch.seen(pool.obs["obs"]), noise)
+            action, carry, extra = algorithm.act(own, carry, watch.seen(pool.obs), noise)
             assert extra.keys() == declared.keys()
             assert all(extra[key].shape == (3, *field.shape) for key, field in declared.items())
             watch.acted(action)

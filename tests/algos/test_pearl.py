@@ -215,7 +215,7 @@ class Trial:
         for t in range(steps):
             obs = rng.standard_normal((N, OBS), dtype=np.float32)
             noise = rng.standard_normal((N, algorithm.noise_dim), dtype=np.float32) if noisy else None
-            action, carry, _ = algorithm.act(own, carry, watch.seen(obs), noise)
+            action, carry, _ = algorithm.act(own, carry, watch.seen({"obs": obs}), noise)
             self.z.append(carry["z"]), self.noise.append(noise), self.beliefs.append(algorithm.belief(carry))
             self.actions.append(action), self.obs.append(obs)
             reward = rng.standard_normal(N).astype(np.float32)

@@ -98,7 +98,7 @@ def test_actors_compute_the_learners_policy(cell, encoder, discrete):
             for step in range(length):
                 at = 0, 0, 0, e, step
                 noise = rng.standard_normal((1, ACT), dtype=np.float32)
-                action, carry, extra = algorithm.act(own, carry, watch.seen(batch.obs[at][None].numpy()), noise)
+                action, carry, extra = algorithm.act(own, carry, watch.seen({"obs": batch.obs[at][None].numpy()}), noise)
                 out = algorithm.head.draw(own, expected.out[t].numpy(), noise)
                 np.testing.assert_allclose(action, out, atol=1e-5)
                 assert extra == {}
@@ -321,7 +321,7 @@ def test_it_learns_to_learn():
         pays = np.eye(2, dtype=np.float32)[rng.integers(2, size=trials)]
         for _ in range(6):  # an episode is one pull
             noise = rng.standard_normal((trials, 2), dtype=np.float32)
-            action, carry, _ = algorithm.act(own, carry, watch.seen(np.zeros((trials, 1), np.float32)), noise)
+            action, carry, _ = algorithm.act(own, carry, watch.seen({"obs": np.zeros((trials, 1), np.float32)}), noise)
             reward = (action * pays).sum(1)
             watch.acted(action)
             watch.stepped(reward, np.ones(trials, bool))

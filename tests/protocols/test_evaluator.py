@@ -48,7 +48,7 @@ class Learner:
         self.seen[slots] = 0
 
     def act(self, obs):
-        return np.zeros((len(obs), 1), np.float32)
+        return np.zeros((len(obs["obs"]), 1), np.float32)
 
     def observe(self, step):
         self.seen += step.terminated | step.truncated
