@@ -4,8 +4,8 @@ Nichol et al. 2018, "On first-order meta-learning algorithms", algorithm 1. A me
 algorithm on replay of one task, drawn anew, from theta to phi; then theta <- theta + eps (phi - theta) and phi <- theta. Which task
 it is, the networks are not told: they are those of a single task. Actors act with theta.
 
-What moves with theta: all that the inner algorithm has learned, so also its target networks, temperature and running statistics, by the
-same eps: theta is then one consistent learner at any time. What does not: the inner optimiser, that is its ``AdamState`` and the count
+What moves with theta: all that the inner algorithm has learned, so also its target networks (unless ``target stays``), temperature and
+running statistics, by the same eps: theta is then one consistent learner at any time. What does not: the inner optimiser, that is its ``AdamState`` and the count
 ``updates`` by which Adam corrects its bias. It begins anew with every task (``optimizer reset``) or goes on over tasks (``carry``). That
 changes the method: with ``carry`` the last task's momentum moves phi in the next one unless ``settings.adam_beta1`` is 0, as in the paper's
 supervised experiments; with ``reset`` the first step of every task has the size of the learning rate whatever the gradient is, and with
@@ -32,6 +32,7 @@ from core.tree import map_tree
 from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 OPTIMIZERS = ("reset", "carry")
+TARGETS = ("moves", "stays")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Config:
     meta_step: float = 1.0
     """eps at the start: how far theta moves towards phi"""
     meta_iterations: int = 0
-    """after which eps is 0 and theta stands still, falling linearly until then; 0: eps stays as it is"""
+    """after which eps is ``meta_step_end``, to which it goes linearly until then; 0: eps stays as it is"""
+    meta_step_end: float = 0.0
+    """eps after ``meta_iterations``; at 0 theta stands still then"""
+    target: Literal["moves", "stays"] = "moves"
+    """of the inner algorithm's target networks, at the end of a task: they move with theta, or stay where inner updates left them"""
     optimizer: Literal["reset", "carry"] = "reset"
     """of the inner algorithm, at the begin of a task: its moments and count are zeroed, or go on"""
 
@@ -62,8 +67,11 @@ class Config:
             raise ConfigError(f"algo.settings are those of another algorithm than algo.inner, which is {self.inner!r}. Fix: {fix}")
         positive(self, "inner_updates")
         positive_share(self, "meta_step")
+        if not 0 <= self.meta_step_end <= 1:
+            raise ConfigError(f"algo.meta_step_end is {self.meta_step_end}; it must be in [0, 1]")
         not_negative(self, "meta_iterations")
         one_of(self, "optimizer", OPTIMIZERS)
+        one_of(self, "target", TARGETS)
 
 
 class State(NamedTuple):
@@ -119,9 +127,11 @@ class Reptile:
         # Meta-iterations done before and after this update; half an update off, so that no compiler's way to divide rounds across.
         before, after = torch.floor((state.updates - 0.5) / k), torch.floor((state.updates + 0.5) / k)
         ends = after > before
-        eps = annealed(before, self.config.meta_step, self.config.meta_iterations)
+        eps = annealed(before, self.config.meta_step, self.config.meta_iterations, self.config.meta_step_end)
         phi = weights_of(state.inner)
         moved = interpolate(state.theta, phi, eps)
+        if self.config.target == "stays":
+            moved = moved._replace(target=phi.target)
         map_tree(lambda old, new: old.copy_(_where(ends, new, old)), state.theta, moved)
         map_tree(lambda old, new: old.copy_(_where(ends, new, old)), phi, moved)
         if self.config.optimizer == "reset":

@@ -41,9 +41,10 @@ def meta_step(theta: Any, phi: Any, eps: Tensor | float, *, tasks: bool = False)
     return interpolate(theta, map_tree(lambda leaf: leaf.mean(0), phi) if tasks else phi, eps)
 
 
-def annealed(done: Tensor, first: float, over: int) -> Tensor:
-    """eps of the meta-iteration that follows ``done`` others: from ``first`` linearly to 0 after ``over``; over = 0: ``first`` always."""
-    return first * (1 - done / over).clamp(min=0) if over else torch.full_like(done, first)
+def annealed(done: Tensor, first: float, over: int, last: float = 0.0) -> Tensor:
+    """eps of the meta-iteration that follows ``done`` others: from ``first`` linearly to ``last`` after ``over``; over = 0: ``first``
+    always."""
+    return last + (first - last) * (1 - done / over).clamp(min=0) if over else torch.full_like(done, first)
 
 
 def weights_of(state: Any) -> Any:

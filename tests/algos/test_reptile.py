@@ -160,6 +160,21 @@ def test_eps_falls_to_zero_and_theta_then_stands_still():
     assert equal(state.theta, last)
 
 
+def test_eps_goes_to_another_end_and_targets_may_stay():
+    assert annealed(torch.tensor([0.0, 5.0, 10.0, 11.0]), 0.9, 10, 1.0).tolist() == pytest.approx([0.9, 0.95, 1.0, 1.0])
+    outer = reptile(inner_updates=2, meta_step=0.9, meta_iterations=4, meta_step_end=1.0, optimizer="carry", target="stays")
+    state = outer.init([1])
+    before = map_tree(torch.clone, state.theta)
+    alone = reptile(inner_updates=100, optimizer="carry")
+    free = run(alone, alone.init([1]), 2)[-1]
+    after = run(outer, state, 2)[-1]
+    expected = interpolate(before, weights_of(free.inner), 0.9)  # 0.1 of where the task began, 0.9 of where it ended
+    assert equal(after.theta.params, expected.params)
+    assert equal(after.theta.target, free.inner.target)
+    assert equal(after.inner.target, free.inner.target)
+    assert not equal(expected.target, free.inner.target)
+
+
 def test_without_momentum_is_a_setting_of_the_inner_algorithm():
     outer = reptile(inner=settings(adam_beta1=0.0), inner_updates=2, optimizer="carry")
     states = run(outer, outer.init([0]), 4)
@@ -213,7 +228,9 @@ def test_its_plan_holds_one_task_for_the_inner_updates():
         ({"inner_updates": 0}, "inner_updates"),
         ({"meta_step": 0.0}, "meta_step"),
         ({"meta_iterations": -1}, "meta_iterations"),
+        ({"meta_step_end": 1.5}, "meta_step_end"),
         ({"optimizer": "keep"}, "reset, carry"),
+        ({"target": "goes"}, "moves, stays"),
         ({"settings": 3}, "another algorithm"),
     ],
 )
