@@ -21,6 +21,9 @@ from torch import Tensor
 
 from algos.lib.qattention import SLOPE, TEMPERATURE, Sizes, Values, coordinates
 
+COLD = -60.0
+"""exponent below which a softmax's weight counts as that much: less would be numbers too small for a CPU to be quick with"""
+
 
 def fast(
     params: Mapping[str, Tensor],
@@ -70,7 +73,7 @@ def _block(params: Mapping[str, Tensor], name: str, x: Tensor, told: Tensor | No
         y = F.linear(x, weight, bias)
     else:
         n = x.shape[-1]
-        y = F.linear(x, weight[:, :n]) + F.linear(told, weight[:, n:], bias)[:, None, None, None]
+        y = F.linear(x, weight[:, :n]).add_(F.linear(told, weight[:, n:], bias)[:, None, None, None])
     return _rest(params, name, _bent(y))
 
 
@@ -134,11 +137,36 @@ def _seen(x: Tensor, axis: int, step: int) -> Tensor:
 
 def _peaks(x: Tensor) -> Tensor:
     """``qattention.peaks`` of (B, V^3, C)."""
-    top = x.amax(1)
-    heat = ((x - top.detach()[:, None]) * (1 / TEMPERATURE)).exp()
     places = coordinates(round(x.shape[1] ** (1 / 3)), x)
-    sums = heat.transpose(1, 2) @ torch.cat([places, torch.ones_like(places[:, :1])], -1)  # (B, C, 4)
+    sums, top, _, _ = _Peaks.apply(x, torch.cat([places, torch.ones_like(places[:, :1])], -1))
     return torch.cat([(sums[..., :3] / sums[..., 3:]).flatten(1), top], -1)
+
+
+class _Peaks(torch.autograd.Function):
+    """Of (B, V^3, C) each channel's maximum (B, C), and the sums (B, C, 4) of ``places`` (V^3, 4) weighted by exp((x - maximum) / T).
+
+    The maximum under the exponent cancels where sums are divided by each other, so no gradient goes that way.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        top, where = x.max(1)
+        heat = (x - top[:, None]).mul_(1 / TEMPERATURE).clamp_(min=COLD).exp_()
+        return heat.transpose(1, 2) @ places, top, heat, where
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        heat, where = output[2:]
+        ctx.mark_non_differentiable(heat, where)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(heat, where, inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        heat, where, places = ctx.saved_tensors
+        of_sums = (grads[0] * (1 / TEMPERATURE)).transpose(1, 2)
+        grad = (places @ of_sums).mul_(heat)
+        return grad.scatter_add_(1, where[:, None], grads[1][:, None]), None
 
 
 class _Padded(torch.autograd.Function):
@@ -165,8 +193,8 @@ class _Padded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        """What lies beyond the border is folded back onto it."""
-        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        """What lies beyond the border is folded back onto it; in place, because a convolution alone reads the grid and made this gradient."""
+        grad = grads[0]
         grad[:, 1] += grad[:, 0]
         grad[:, -2] += grad[:, -1]
         planes = grad[:, 1:-1]
