@@ -55,3 +55,13 @@ def unpack(record: Mapping[str, Tensor], depth: int, voxels: int) -> Tensor:
     index = record["voxel_index"].to(torch.int64).gather(1, place)
     value = record["voxel_value"].gather(1, place[..., None].expand(-1, -1, FEATURES))
     return dense(index, value, count[:, depth], voxels)
+
+
+def together(grids: Sequence[Sparse], voxels: int) -> Tensor:
+    """Grids (B, V, V, V, 10) of as many sparse ones."""
+    room = max(1, *(len(grid.index) for grid in grids))
+    index, value = np.zeros((len(grids), room), np.int64), np.zeros((len(grids), room, FEATURES), np.float32)
+    for i, grid in enumerate(grids):
+        index[i, : len(grid.index)], value[i, : len(grid.index)] = grid.index, grid.value
+    count = torch.tensor([len(grid.index) for grid in grids])
+    return dense(torch.from_numpy(index), torch.from_numpy(value), count, voxels)
