@@ -41,12 +41,9 @@ def fast(
     for level in range(1, sizes.levels):
         down.append(_block(inner, f"down{level}", _pooled(down[-1])))
     x = down[-1]
-    for level in range(sizes.levels - 1, 0, -1):
-        up = _raised(inner, f"up{level}.high", _block(inner, f"up{level}.low", x))
-        if level > 1:
-            x = torch.cat([down[level - 1], up], -1)
-        else:
-            final = _bent(_conv(_Padded.apply(down[0], up), inner["final.w"], inner["final.b"]))
+    for level in range(sizes.levels - 1, 1, -1):
+        x = torch.cat([down[level - 1], _raised(inner, f"up{level}", x)], -1)
+    final = _bent(_conv(_Padded.apply(down[0], _raised(inner, "up1", x)), inner["final.w"], inner["final.b"]))
     own = params["q.w"].dtype
     final = final.to(own)
     q = _taps(final, params["q.w"], params["q.b"])
@@ -78,10 +75,10 @@ def _block(params: Mapping[str, Tensor], name: str, x: Tensor, told: Tensor | No
 
 
 def _raised(params: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """A block on twice the resolution: (B, V, V, V, in) -> (B, 2V, 2V, 2V, out). Its first product is made before."""
-    y = F.linear(x, *_first(params, name)).permute(0, 4, 1, 2, 3)
+    """Two blocks, the second on twice the resolution: (B, V, V, V, in) -> (B, 2V, 2V, 2V, out). Its first product is made before."""
+    y = F.linear(_block(params, f"{name}.low", x), *_first(params, f"{name}.high")).permute(0, 4, 1, 2, 3)
     y = F.interpolate(y, scale_factor=2, mode="trilinear", align_corners=False).permute(0, 2, 3, 4, 1)
-    return _rest(params, name, _bent(y.contiguous()))
+    return _rest(params, f"{name}.high", _bent(y.contiguous()))
 
 
 def _first(params: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
@@ -162,8 +159,10 @@ class _Peaks(torch.autograd.Function):
         ctx.save_for_backward(heat, where, inputs[1])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, None]:
         heat, where, places = ctx.saved_tensors
+        if grads[0] is None or grads[1] is None:  # both are read by the same layer
+            return None, None
         of_sums = (grads[0] * (1 / TEMPERATURE)).transpose(1, 2)
         grad = (places @ of_sums).mul_(heat)
         return grad.scatter_add_(1, where[:, None], grads[1][:, None]), None
@@ -193,7 +192,7 @@ class _Padded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        """What lies beyond the border is folded back onto it; in place, because a convolution alone reads the grid and made this gradient."""
+        """What lies beyond the border is folded back onto it; in place, since only a convolution reads the grid and made this gradient."""
         grad = grads[0]
         grad[:, 1] += grad[:, 0]
         grad[:, -2] += grad[:, -1]

@@ -23,7 +23,13 @@ class Shift(NamedTuple):
 
 
 def draw(
-    position: NDArray, bounds: NDArray, rng: np.random.Generator, *, share: float = 0.125, yaw_degrees: float = 45.0, step_degrees: float = 5.0
+    position: NDArray,
+    bounds: NDArray,
+    rng: np.random.Generator,
+    *,
+    share: float = 0.125,
+    yaw_degrees: float = 45.0,
+    step_degrees: float = 5.0,
 ) -> Shift:
     """A shift that leaves the position (3,) within ``bounds`` (6,); none at all where no draw does.
 

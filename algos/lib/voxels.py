@@ -28,7 +28,7 @@ TINY = 1e-12
 class Sparse(NamedTuple):
     """The occupied voxels of one grid, in ascending order."""
 
-    index: NDArray[np.uint16]
+    voxel: NDArray[np.uint16]
     """(n,) the voxel (i, j, k) as (i V + j) V + k"""
     value: NDArray[np.float32]
     """(n, 6) means of its points"""
