@@ -2,12 +2,14 @@
 
 James et al. 2022, "Coarse-to-fine Q-attention: efficient learning for visual robotic manipulation via discretisation" (arXiv 2106.12534),
 section 3; "ARM" (arXiv 2105.14829), section 4.2, for keyframes and the augmentation of demonstrations. Numbers are those of the authors'
-code; equations are numbered in ``algos.lib.coarse_to_fine``. Around it, ``algos.reptile`` makes Reptile-C2F-ARM.
-What differs, unless ``parity``: a demonstration's cubes lie around the middles of voxels, as an actor's do, not their corners; the error of a
-depth counts once in a row's priority; targets are at most 1, the only reward there is; an episode that was cut is bootstrapped through.
+code; equations are numbered in ``algos.lib.coarse_to_fine``. With ``inferred`` it is PEARL-C2F-ARM, and ``algos.reptile`` around it
+makes Reptile-C2F-ARM: Mandi et al. 2022 (arXiv 2206.03271), section 4.
+What differs, unless ``parity``: a demonstration's cubes lie around the middles of voxels, as an actor's do, not their corners; the error of
+a depth counts once in a row's priority; targets are at most 1, the only reward there is; an episode that was cut is bootstrapped through.
 Replay keeps the sparse grids in place of images: both are functions of what was seen and done, so nothing is lost.
 
-Shapes: S seeds, T tasks of an update, B rows of each, N = T B, L depths, V voxels per axis, H heads, A action.
+Shapes: S seeds, T tasks of an update, B rows of each, N = T B, L depths, V voxels per axis, H heads, A action,
+Z latent, C transitions of a context.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,26 +22,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algos.lib import grids, settings
+from algos.lib import grids, image_context, settings
 from algos.lib.adam import AdamState, init_adam
-from algos.lib.beside import Beside
-from algos.lib.coarse_to_fine import Descent, Regular, Rows, descend, gradients, greedy, priority, row_priority
+from algos.lib.coarse_to_fine import Descent, Gradients, Regular, Rows, descend, gradients, greedy, priority, row_priority
 from algos.lib.exploration import disturbs, moved, noise_dim, turned
+from algos.lib.keyframe_rows import Augmentation, KeyframeRows, Looked
 from algos.lib.next_best_pose import Choice, Space
+from algos.lib.posterior import kl_to_prior, product_of_gaussians
 from algos.lib.qattention import Params, Sizes, Values, arm_heads, init_qattention
 from algos.lib.qattention_fast import fast
 from algos.lib.seeds import in_turn
 from algos.lib.transfer import Origin, check_same, copied
-from algos.lib.voxels import Sparse, cloud, flat, unflat, voxelise
+from algos.lib.voxels import Sparse, unflat, voxelise
 from core.contracts import Reduce, alone
-from core.demos import Chain, Demo, chains
+from core.demos import Demo
 from core.errors import ConfigError
-from core.poses import action_of, target_of, time_left
 from core.tree import stack_trees
 from core.types import Batch, Field, Seen, Stream, TaskSpec
 
-KEPT = ("voxels", "reach", "channels", "rotation_bins")
+KEPT = ("voxels", "reach", "channels", "rotation_bins", "inferred")
 """settings that a run shares with the one it begins from: they decide what its networks are"""
+ENCODER = "encoder"
 BODIES = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -99,6 +102,8 @@ class Config:
     """in which updates compute all but the valuing layers; acting is always float32"""
     at_once: int = 16
     """rows of a batch that are in memory at once"""
+    inferred: image_context.Config = image_context.Config()  # noqa: RUF009 - frozen
+    """PEARL-C2F-ARM: what is inferred of a task from images, actions and rewards"""
     parity: bool = False
     """the quirks of the authors' code that are listed above"""
 
@@ -121,19 +126,12 @@ class State(NamedTuple):
     """All mutable tensors of S learners; every leaf leads with [S]."""
 
     params: Params
-    """``DEPTH/NAME`` of each depth's network"""
+    """``DEPTH/NAME`` of each depth's network, ``encoder/NAME`` of the task encoder if there is one"""
     target: Params
+    """the same without encoder"""
     adam: AdamState
     updates: Tensor
     """[S] float32, updates done with this optimiser"""
-
-
-class Looked(NamedTuple):
-    """What one simulator's observation came to."""
-
-    choice: Choice
-    grids: list[Sparse]
-    """of each depth"""
 
 
 class C2FARM:
@@ -145,35 +143,41 @@ class C2FARM:
     def __init__(self, config: Config, spec: TaskSpec, tasks: int) -> None:
         if spec.keyframes is None:
             raise ConfigError(f"c2farm acts by next-best poses and sees by cameras, {spec.task} does not: try metaworld_vision:reach-v3")
-        self.config, self.spec, self.keyframes = config, spec, spec.keyframes
+        self.config, self.keyframes, self.action_dim, self.latent = config, spec.keyframes, spec.action_dim, config.inferred.latent
         self.space = Space(spec.keyframes, config.voxels, config.reach, config.rotation_bins, corner=config.parity)
+        augmentation = Augmentation(config.demo_every, config.demo_copies, config.jitter, config.shift, config.turn)
+        self.own = KeyframeRows(spec, self.space, config.room, augmentation, image=bool(self.latent))
         self.depths = self.space.depths
         heads = arm_heads(rotation_bins=config.rotation_bins * spec.keyframes.rotation, collision=2 * spec.keyframes.collisions)
-        self.sizes = [
-            Sizes(spec.obs_dim, heads if depth == self.depths - 1 else (), voxels=config.voxels, channels=config.channels)
-            for depth in range(self.depths)
-        ]
-        self.noise_dim = noise_dim(self.depths, len(heads))
-        drawn = config.tasks_per_batch if config.tasks_per_batch < tasks else 0
-        self.plan = Stream(
-            config.batch_size,
-            config.n_step,
-            config.gamma,
-            tasks=drawn,
-            demos=config.demos,
-            priority=config.priority,
-            weight=config.weight if config.priority else 0.0,
-        )
+        self.sizes = [self._sizes(spec.obs_dim, heads if depth == self.depths - 1 else (), depth) for depth in range(self.depths)]
+        self.disturbing = noise_dim(self.depths, len(heads))
+        self.noise_dim = self.disturbing + (self.latent + config.inferred.context if self.latent else 0)
+        self.drawn = config.tasks_per_batch if config.tasks_per_batch < tasks else 0
+        self.tasks = self.drawn or tasks
+        """T"""
+
+    @property
+    def plan(self) -> Stream:
+        config, inferred = self.config, self.config.inferred
+        context = {"context": inferred.context, "recent": inferred.recent, "trial": inferred.trial} if self.latent else {}
+        weight = config.weight if config.priority else 0.0
+        drawn = {"tasks": self.drawn, "demos": config.demos, "priority": config.priority, "weight": weight}
+        return Stream(config.batch_size, config.n_step, config.gamma, **drawn, **context)
+
+    def _sizes(self, low_dim: int, heads: tuple[int, ...], depth: int) -> Sizes:
+        config = self.config
+        told = self.latent if depth == 0 or config.inferred.told == "all" else 0
+        return Sizes(low_dim, heads, told, config.voxels, config.channels, inner=config.channels // 2)
 
     def encoded(self) -> tuple[Field, ...]:
-        """Grids, and the middles (L - 1, 3) of the cubes that all depths but the first saw."""
-        return (*grids.columns(self.config.room, self.depths), Field("centre", (self.depths - 1, 3), "float32", "metres"))
+        return self.own.encoded()
 
     def fields(self) -> tuple[Field, ...]:
-        """What was chosen."""
-        heads = [Field("rotation", (3,), "uint8")] * self.keyframes.rotation + [Field("grip", (), "uint8")]
-        heads += [Field("collide", (), "uint8")] * self.keyframes.collisions
-        return (Field("voxel", (self.depths,), "uint16"), *heads)
+        return self.own.fields()
+
+    def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
+        """See ``core.contracts.Encoding``."""
+        return self.own.of_demo(demo, rng)
 
     def init(self, seeds: Sequence[int]) -> State:
         return stack_trees([self._init_one(seed) for seed in seeds])
@@ -181,13 +185,17 @@ class C2FARM:
     def _init_one(self, seed: int) -> State:
         generator, params = torch.Generator().manual_seed(seed), Params()
         for depth, sizes in enumerate(self.sizes):
-            params |= {f"{depth}/{name}": leaf for name, leaf in init_qattention(sizes, generator).items()}
-        return State(params, copied(params), init_adam(params), torch.zeros(()))
+            params |= named(depth, init_qattention(sizes, generator))
+        target = copied(params)
+        if self.latent:
+            params |= named(ENCODER, image_context.init_encoder(self.own.pixels[:2], self.action_dim, self.latent, generator))
+        return State(params, target, init_adam(params), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
         """See ``core.contracts.Transferring``. No network is told its task, so that a new one begins as the old ones did."""
         check_same(self.config, source.config, KEPT)
-        return state._replace(params=copied(old.params), target=copied(old.params if policy_only else old.target))
+        target = {name: old.params[name] for name in old.target} if policy_only else old.target
+        return state._replace(params=copied(old.params), target=copied(target))
 
     # ---- acting (one seed) --------------------------------------------------------------------------------------------
 
@@ -198,18 +206,32 @@ class C2FARM:
         self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """Actions (N, A): the best voxel of each depth in turn, and the best of each head, now and then disturbed."""
-        looked = self.look(params, seen, noise)
-        columns = grids.stacked([{**self._encoding(one), **self._labels(one.choice)} for one in looked])
+        z, carry = self._inferred(params, carry, seen, noise)
+        looked = self.look(params, seen, z, noise)
+        columns = grids.stacked([{**self.own.encoding(one), **self.own.labels(one.choice)} for one in looked])
         return np.stack([self.space.action(one.choice) for one in looked]), carry, columns
 
     def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
-        """See ``core.contracts.Encoding``: the cubes of an observation on which nobody acts are where one would have acted."""
-        return grids.stacked([self._encoding(one) for one in self.look(params, seen, None)])
+        """See ``core.contracts.Encoding``: the cubes of an observation on which nobody acts are where one would have acted, who knows no
+        more of the task than what most tasks have in common."""
+        z = np.zeros((len(seen.obs), self.latent), np.float32)
+        return grids.stacked([self.own.encoding(one) for one in self.look(params, seen, z, None)])
 
-    def look(self, params: Mapping[str, NDArray], seen: Seen, noise: NDArray[np.float32] | None) -> list[Looked]:
+    def _inferred(
+        self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], Any]:
+        """z (N, Z) of the episodes under way, and what is remembered of the trials."""
+        if not self.latent:
+            return np.zeros((len(seen.obs), 0), np.float32), carry
+        config, rgb = self.config.inferred, seen.fields[f"{self.keyframes.cameras[0]}_rgb"]
+        memory = image_context.remembered(of_part(params, ENCODER), carry, seen, rgb, config)
+        memory["z"] = image_context.inferred(memory, seen, None if noise is None else noise[:, self.disturbing :], config)
+        return memory["z"], memory
+
+    def look(self, params: Mapping[str, NDArray], seen: Seen, z: NDArray[np.float32], noise: NDArray[np.float32] | None) -> list[Looked]:
         """What N simulators are to do, and what of them is seen on the way there."""
         N, V, L = len(seen.obs), self.config.voxels, self.depths
-        low_dim, clouds = torch.from_numpy(np.ascontiguousarray(seen.obs)), [self._cloud(seen.fields, i) for i in range(N)]
+        clouds = [self.own.cloud(seen.fields, i) for i in range(N)]
         disturbed = np.zeros(N, bool) if noise is None else disturbs(noise, self.config.explore)
         voxels, centres, heads = np.zeros((N, L, 3), np.int64), np.zeros((N, L - 1, 3), np.float32), np.zeros((N, 0), np.int64)
         found: list[list[Sparse]] = [[] for _ in range(N)]
@@ -217,118 +239,102 @@ class C2FARM:
             bounds = [self.space.bounds(depth, centres[i, depth - 1] if depth else np.zeros(3)) for i in range(N)]
             for i in range(N):
                 found[i].append(voxelise(*clouds[i], bounds[i], V))
-            best, choice = greedy(self._values(params, depth, [own[-1] for own in found], low_dim), self.sizes[depth].heads)
+            best, choice = greedy(self._values(params, depth, [own[-1] for own in found], seen.obs, z), self.sizes[depth].heads)
             voxels[:, depth], heads = unflat(best.numpy(), V), choice.numpy()
             if noise is not None and disturbed.any():
                 voxels[disturbed, depth] = moved(voxels[disturbed, depth], depth, V, noise[disturbed])
             for i in range(N if depth + 1 < L else 0):
                 centres[i, depth] = self.space.next_centre(voxels[i, depth], bounds[i])
         if noise is not None and disturbed.any():
-            heads[disturbed] = turned(heads[disturbed], self.sizes[-1].heads, noise[disturbed])
-        return [Looked(self._choice(voxels[i], centres[i], heads[i]), found[i]) for i in range(N)]
+            heads[disturbed] = turned(heads[disturbed], self.sizes[-1].heads, noise[disturbed, : self.disturbing])
+        choices = [self._choice(voxels[i], centres[i], heads[i]) for i in range(N)]
+        return [Looked(choices[i], found[i], self.own.rgb(seen.fields, i)) for i in range(N)]
 
     @torch.no_grad()
-    def _values(self, params: Mapping[str, NDArray], depth: int, seen: Sequence[Sparse], low_dim: Tensor) -> Values:
+    def _values(self, params: Mapping[str, NDArray], depth: int, seen: Sequence[Sparse], obs: NDArray, z: NDArray) -> Values:
         """Q of N grids, a few at a time."""
-        network = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in of_depth(params, depth).items()}
+        network = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in of_part(params, depth).items()}
+        low_dim, latent = (torch.from_numpy(np.ascontiguousarray(part)) for part in (obs, z[:, : self.sizes[depth].latent]))
         parts = []
         for first in range(0, len(seen), self.config.at_once):
-            chosen = slice(first, first + self.config.at_once)
-            parts.append(fast(network, grids.together(seen[chosen], self.config.voxels), low_dim[chosen], self.sizes[depth]))
+            some = slice(first, first + self.config.at_once)
+            parts.append(_network(network, grids.together(seen[some], self.config.voxels), low_dim[some], latent[some], self.sizes[depth]))
         return Values(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-    def _cloud(self, fields: Mapping[str, NDArray], i: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Points and colours (n, 3) that all cameras of observation ``i`` show."""
-        told = [[fields[f"{name}_{part}"][i] for part in ("depth", "intrinsics", "extrinsics")] for name in self.keyframes.cameras]
-        colours = [fields[f"{name}_rgb"][i].reshape(-1, 3) for name in self.keyframes.cameras]
-        return np.concatenate([cloud(*parts) for parts in told]), np.concatenate(colours)
 
     def _choice(self, voxels: NDArray[np.int64], centres: NDArray[np.float32], heads: NDArray[np.int64]) -> Choice:
         """From the voxels (L, 3), the cubes' middles (L - 1, 3) and the heads' choices (H,)."""
         rotation, rest = (heads[:3], heads[3:]) if self.keyframes.rotation else (np.zeros(3, np.int64), heads)
         return Choice(voxels, centres, rotation, int(rest[0]), int(rest[1]) if self.keyframes.collisions else 0)
 
-    # ---- columns of replay --------------------------------------------------------------------------------------------
-
-    def _encoding(self, looked: Looked) -> dict[str, NDArray]:
-        return {**grids.pack(looked.grids, self.config.room), "centre": looked.choice.centre}
-
-    def _labels(self, choice: Choice) -> dict[str, NDArray]:
-        told = {"rotation": choice.rotation, "grip": np.array(choice.grip), "collide": np.array(choice.collide)}
-        kept = {field.name: told[field.name] for field in self.fields()[1:]}
-        return {"voxel": flat(choice.translation, self.config.voxels), **kept}
-
-    def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
-        """See ``core.contracts.Encoding``; each chain ``demo_copies`` times."""
-        found = chains(demo, self.config.demo_every)
-        return [self._chain(demo, chain, rng) for _ in range(self.config.demo_copies) for chain in found]
-
-    def _chain(self, demo: Demo, chain: Chain, rng: np.random.Generator) -> dict[str, NDArray]:
-        """The columns of a chain of n transitions, as if the scene were a little beside where it was."""
-        beside = Beside.drawn(rng, self.space.bounds(0, np.zeros(3)), self.config.shift, self.config.turn if self.keyframes.rotation else 0)
-        looked = [self._demonstrated(demo, chain, step, beside, rng) for step in range(len(chain.reward))]
-        closing = {field.name: np.zeros(field.shape, field.dtype) for field in self.encoded()}  # terminal: nobody looks at it
-        obs = demo.observations["obs"][chain.at].astype(np.float32)
-        obs[:, -1] = [time_left(step, self.spec.horizon) for step in range(len(obs))]
-        return {
-            **grids.stacked([*(self._encoding(one) for one in looked), closing]),
-            **grids.stacked([self._labels(one.choice) for one in looked]),
-            "obs": obs,
-            "action": np.stack([self.space.action(one.choice) for one in looked]),
-            "reward": chain.reward,
-            "terminated": chain.terminated,
-        }
-
-    def _demonstrated(self, demo: Demo, chain: Chain, step: int, beside: Beside, rng: np.random.Generator) -> Looked:
-        """What would have been seen by one who does what was done."""
-        action = action_of(self.keyframes, chain.poses[step], chain.opened[step]) if chain.actions is None else chain.actions[step]
-        shifts = rng.uniform(-1, 1, (self.depths - 1, 3)) * self.config.jitter * np.reshape(self.config.reach, (-1, 1))
-        choice = self.space.choice(beside.target(target_of(self.keyframes, action)), shifts)
-        points, colours = self._cloud(demo.observations, int(chain.at[step]))
-        middles, moved_points = [np.zeros(3), *choice.centre], beside.points(points)
-        seen = [voxelise(moved_points, colours, self.space.bounds(d, middles[d]), self.config.voxels) for d in range(self.depths)]
-        return Looked(choice, seen)
-
     # ---- the update ---------------------------------------------------------------------------------------------------
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Tensor:
-        """None is needed: (S, 0)."""
-        return torch.zeros(len(generators), 0, device=generators[0].device)
+        """(S, T, Z) standard normal: which z of its posterior each task gets."""
+        return torch.stack([torch.randn(self.tasks, self.latent, generator=g, device=g.device) for g in generators])
 
     def update_one(self, state: State, batch: Batch, noise: Tensor, reduce: Reduce = alone) -> tuple[State, dict[str, Tensor]]:
-        """One update of one seed: each depth's loss, gradient, Adam and target in turn."""
-        config, count, lead = self.config, state.updates + 1, batch.reward.shape
-        params, target, m, v = {}, {}, {}, {}
-        told, errors = {}, []
-        for depth, sizes in enumerate(self.sizes):
-            network = partial(_network, sizes=sizes, body=BODIES[config.body])
-            own, old = of_depth(state.params, depth), of_depth(state.target, depth)
-            regular = Regular(config.voxel_regulariser, config.head_regulariser)
-            found = gradients(
-                own, old, self.rows(batch, depth), network, sizes.heads, regular=regular, at_once=config.at_once, parity=config.parity
-            )
-            moments = AdamState(of_depth(state.adam.m, depth), of_depth(state.adam.v, depth))
-            how = Descent(config.lr, config.clip, config.weight_decay, config.tau)
-            own, old, moments = descend(own, old, moments, count, reduce(found.params), how)
-            for whole, part in ((params, own), (target, old), (m, moments.m), (v, moments.v)):
-                whole |= {f"{depth}/{name}": leaf for name, leaf in part.items()}
+        """One update of one seed: the z of each task, then each depth's loss, gradient, Adam and target, then the encoder's."""
+        count, parts, told, errors = state.updates + 1, list[State](), dict[str, Tensor](), list[Tensor]()
+        encoder = {name: leaf.detach().requires_grad_() for name, leaf in of_part(state.params, ENCODER).items()}
+        z, divergence = self.posterior(encoder, batch, noise)
+        slope = torch.zeros_like(z)
+        for depth in range(self.depths):
+            found = self._gradients(state, batch, depth, z.detach())
+            parts.append(self._descended(state, depth, found.params, count, reduce))
             told |= {f"{name}_{depth}": value for name, value in found.metrics.items()}
             errors.append(priority(found.error))
-        told["voxels_missing"] = batch.here["voxel_missing"].float().mean()  # type: ignore[call-overload]
-        told = reduce(told)
-        told["priority"] = row_priority(errors, 1.0, parity=config.parity).reshape(lead)
-        return State(params, target, AdamState(m, v), count), told
+            slope[:, : found.latent.shape[1]] += found.latent.unflatten(0, batch.reward.shape).sum(1)
+        if self.latent:
+            cost = (z * slope).sum() + self.config.inferred.kl_weight * divergence
+            grads = dict(zip(encoder, torch.autograd.grad(cost, list(encoder.values())), strict=True))
+            parts.append(self._descended(state, ENCODER, grads, count, reduce))
+            told["divergence"] = divergence.detach()
+        assert isinstance(batch.here, dict)  # the columns of ``encoded`` and ``fields``
+        told["voxels_missing"] = batch.here["voxel_missing"].float().mean()
+        told = reduce(told) | {"priority": row_priority(errors, 1.0, parity=self.config.parity).reshape(batch.reward.shape)}
+        params, target, m, v = ({name: leaf for tree in trees for name, leaf in tree.items()} for trees in _four(parts))
+        return State(params, {name: target[name] for name in state.target}, AdamState(m, v), count), told
 
-    def rows(self, batch: Batch, depth: int) -> Rows:
+    def posterior(self, encoder: Params, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """z (T, Z), and the divergence of the posteriors from the prior, nats, summed over tasks or their mean."""
+        if not self.latent:
+            return noise, noise.sum()
+        assert isinstance(batch.context_here, dict)
+        rgb, action, reward = (batch.context_here[name].flatten(0, 1) for name in ("context_rgb", "action", "reward"))
+        each = image_context.encode(encoder, rgb, action, reward, self.config.inferred)
+        mean, variance = (part.unflatten(0, (self.tasks, -1)) for part in each)
+        mean, variance = product_of_gaussians(mean, variance)
+        divergence = kl_to_prior(mean, variance)
+        return mean + variance.sqrt() * noise, divergence.sum() if self.config.inferred.kl == "sum" else divergence.mean()
+
+    def _gradients(self, state: State, batch: Batch, depth: int, z: Tensor) -> Gradients:
+        config, sizes = self.config, self.sizes[depth]
+        return gradients(
+            of_part(state.params, depth),
+            of_part(state.target, depth),
+            self.rows(batch, depth, z[:, : sizes.latent]),
+            partial(_network, sizes=sizes, body=BODIES[config.body]),
+            sizes.heads,
+            regular=Regular(config.voxel_regulariser, config.head_regulariser),
+            at_once=config.at_once,
+            parity=config.parity,
+        )
+
+    def _descended(self, state: State, part: object, grads: Params, count: Tensor, reduce: Reduce) -> State:
+        """One step of one network's parameters and, where it has one, of its target."""
+        config, own = self.config, of_part(state.params, part)
+        how = Descent(config.lr, config.clip, config.weight_decay, config.tau)
+        moments = AdamState(of_part(state.adam.m, part), of_part(state.adam.v, part))
+        params, target, moments = descend(own, of_part(state.target, part), moments, count, reduce(grads), how)
+        return State(named(part, params), named(part, target), AdamState(named(part, moments.m), named(part, moments.v)), count)
+
+    def rows(self, batch: Batch, depth: int, z: Tensor) -> Rows:
         """The batch (T, B, ...) as one depth sees it, (N, ...)."""
         assert isinstance(batch.here, dict) and isinstance(batch.there, dict)  # the columns of ``encoded`` and ``fields``
         here, there = ({name: value.flatten(0, 1) for name, value in side.items()} for side in (batch.here, batch.there))
         obs, next_obs, reward, discount = (x.flatten(0, 1) for x in (batch.obs, batch.next_obs, batch.reward, batch.bootstrap))
         weight = torch.ones_like(reward) if isinstance(batch.weight, tuple) else batch.weight.flatten(0, 1)
-        heads = (
-            [here["rotation"]] * self.keyframes.rotation + [here["grip"][:, None]] + [here["collide"][:, None]] * self.keyframes.collisions
-        )
-        choice = torch.cat([head.long() for head in heads], 1)
+        choice = torch.cat([here[field.name].long().reshape(len(reward), -1) for field in self.fields()[1:]], 1)
         V, last = self.config.voxels, depth == self.depths - 1
         return Rows(
             grid=grids.unpack(here, depth, V),
@@ -340,7 +346,7 @@ class C2FARM:
             next_grid=grids.unpack(there, depth, V),
             next_low_dim=next_obs,
             weight=weight,
-            latent=obs[:, :0],
+            latent=z.repeat_interleave(batch.reward.shape[1], 0),
         )
 
     def update(self, state: State, batch: Batch, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
@@ -348,14 +354,25 @@ class C2FARM:
         return in_turn(partial(self.update_one, reduce=reduce), state, batch, noise)
 
 
-def of_depth(params: Mapping[str, Any], depth: int) -> dict[str, Any]:
+def of_part(params: Mapping[str, Any], part: object) -> dict[str, Any]:
     """One network's parameters, by their own names."""
-    prefix = f"{depth}/"
+    prefix = f"{part}/"
     return {name.removeprefix(prefix): leaf for name, leaf in params.items() if name.startswith(prefix)}
 
 
+def named(part: object, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of ``of_part``."""
+    return {f"{part}/{name}": leaf for name, leaf in params.items()}
+
+
+def _four(parts: Sequence[State]) -> tuple[list[Params], ...]:
+    """Parameters, targets and both moments of each part."""
+    whole = [(part.params, part.target, part.adam.m, part.adam.v) for part in parts]
+    return tuple(list(trees) for trees in zip(*whole, strict=True))
+
+
 def _network(
-    params: Mapping[str, Tensor], grid: Tensor, low_dim: Tensor, latent: Tensor, *, sizes: Sizes, body: torch.dtype | None
+    params: Mapping[str, Tensor], grid: Tensor, low_dim: Tensor, latent: Tensor, sizes: Sizes, body: torch.dtype | None = None
 ) -> Values:
     return fast(params, grid, low_dim, sizes, latent if sizes.latent else None, body=body)
 

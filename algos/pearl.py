@@ -26,6 +26,7 @@ from torch.func import grad, grad_and_value
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
 from algos.lib.mlp import init_mlp, numpy_mlp, task_mlp
+from algos.lib.posterior import VARIANCE_FLOOR, kl_to_prior, product_of_gaussians
 from algos.lib.seeds import side_by_side
 from algos.lib.transfer import Origin, check_same, copied
 from core.contracts import Reduce, alone
@@ -35,8 +36,6 @@ from core.types import Batch, Field, Seen, Stream, TaskSpec
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
-VARIANCE_FLOOR = 1e-7
-"""least variance that one transition's Gaussian has"""
 CRITICS = ("value", "twin")
 EPISODES = 2
 """newest of a task that are context by default: a number of transitions would be too old a policy's where episodes are short"""
@@ -152,23 +151,6 @@ class Noise(NamedTuple):
     """(S, T, B, A) for the actions of the policy's loss"""
     target: Tensor
     """(S, T, B, A) for the next actions of the critics' target; (S, 0) with a value network"""
-
-
-# ---- the posterior ----------------------------------------------------------------------------------------------------
-
-
-def product_of_gaussians(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (..., Z) of the normalised product of C Gaussians (..., C, Z), in no order; N(0, I) of none."""
-    if not mean.shape[-2]:
-        return mean.new_zeros(*mean.shape[:-2], mean.shape[-1]), mean.new_ones(*mean.shape[:-2], mean.shape[-1])
-    precision = 1 / variance
-    joint = 1 / precision.sum(-2)
-    return joint * (precision * mean).sum(-2), joint
-
-
-def kl_to_prior(mean: Tensor, variance: Tensor) -> Tensor:
-    """KL(N(mean, variance) || N(0, I)) nats: (..., Z) -> (...)."""
-    return 0.5 * (variance + mean.square() - 1 - variance.log()).sum(-1)
 
 
 class PEARL:

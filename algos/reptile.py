@@ -5,11 +5,12 @@ algorithm on replay of one task, drawn anew, from theta to phi; then theta <- th
 it is, the networks are not told: they are those of a single task. Actors act with theta.
 
 What moves with theta: all that the inner algorithm has learned, so also its target networks (unless ``target stays``), temperature and
-running statistics, by the same eps: theta is then one consistent learner at any time. What does not: the inner optimiser, that is its ``AdamState`` and the count
-``updates`` by which Adam corrects its bias. It begins anew with every task (``optimizer reset``) or goes on over tasks (``carry``). That
-changes the method: with ``carry`` the last task's momentum moves phi in the next one unless ``settings.adam_beta1`` is 0, as in the paper's
-supervised experiments; with ``reset`` the first step of every task has the size of the learning rate whatever the gradient is, and with
-``inner_updates 1`` theta follows the signs of gradients, where SGD would follow the gradients (joint training, step size lr * eps).
+running statistics, by the same eps: theta is then one consistent learner at any time. What does not: the inner optimiser, that is its
+``AdamState`` and the count ``updates`` by which Adam corrects its bias. It begins anew with every task (``optimizer reset``) or goes on
+over tasks (``carry``). That changes the method: with ``carry`` the last task's momentum moves phi in the next one unless
+``settings.adam_beta1`` is 0, as in the paper's supervised experiments; with ``reset`` the first step of every task has the size of the
+learning rate whatever the gradient is, and with ``inner_updates 1`` theta follows the signs of gradients, where SGD would follow the
+gradients (joint training, step size lr * eps).
 
 Shapes: S seeds, T = 1 task, B transitions.
 """

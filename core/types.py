@@ -144,6 +144,8 @@ class Batch(NamedTuple):
     """(T,) int64, the tasks that the draw is of, which then leads with T in place of K; nothing where it is of all"""
     context: "Tensor | tuple[()]" = ()
     """(T, C, O + A + 1) float32: observation, action and reward of C transitions of each task; nothing where the plan asks for none"""
+    context_here: "dict[str, Tensor] | tuple[()]" = ()
+    """(T, C, ...) by name: ``action``, ``reward`` and the algorithm's own columns of the same transitions"""
     here: "dict[str, Tensor] | tuple[()]" = ()
     """(K, B, ...) by name: the algorithm's own columns of the transition, those that encode its observation and the others"""
     there: "dict[str, Tensor] | tuple[()]" = ()

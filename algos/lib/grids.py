@@ -27,18 +27,18 @@ def columns(room: int, depths: int) -> tuple[Field, ...]:
 def pack(grids: Sequence[Sparse], room: int) -> dict[str, NDArray]:
     """The record of one observation. Where there is no room for all, the voxels of depth 0 at the far end of the x axis are left out: the
     finer depths are where hands go."""
-    fine = sum(len(grid.index) for grid in grids[1:])
-    kept = [len(grids[0].index), *(len(grid.index) for grid in grids[1:])]
+    fine = sum(len(grid.voxel) for grid in grids[1:])
+    kept = [len(grid.voxel) for grid in grids]
     kept[0] = max(0, min(kept[0], room - fine))
     for depth in range(1, len(grids)):
         kept[depth] = min(kept[depth], room - sum(kept[:depth]))
     record = {field.name: np.zeros(field.shape, field.dtype) for field in columns(room, len(grids))}
     at = 0
     for grid, count in zip(grids, kept, strict=True):
-        record["voxel_index"][at : at + count], record["voxel_value"][at : at + count] = grid.index[:count], grid.value[:count]
+        record["voxel_index"][at : at + count], record["voxel_value"][at : at + count] = grid.voxel[:count], grid.value[:count]
         at += count
     record["voxel_count"][:] = kept
-    record["voxel_missing"][...] = sum(len(grid.index) for grid in grids) - at
+    record["voxel_missing"][...] = sum(len(grid.voxel) for grid in grids) - at
     return record
 
 
@@ -59,9 +59,9 @@ def unpack(record: Mapping[str, Tensor], depth: int, voxels: int) -> Tensor:
 
 def together(grids: Sequence[Sparse], voxels: int) -> Tensor:
     """Grids (B, V, V, V, 10) of as many sparse ones."""
-    room = max(1, *(len(grid.index) for grid in grids))
+    room = max(1, *(len(grid.voxel) for grid in grids))
     index, value = np.zeros((len(grids), room), np.int64), np.zeros((len(grids), room, FEATURES), np.float32)
     for i, grid in enumerate(grids):
-        index[i, : len(grid.index)], value[i, : len(grid.index)] = grid.index, grid.value
-    count = torch.tensor([len(grid.index) for grid in grids])
+        index[i, : len(grid.voxel)], value[i, : len(grid.voxel)] = grid.voxel, grid.value
+    count = torch.tensor([len(grid.voxel) for grid in grids])
     return dense(torch.from_numpy(index), torch.from_numpy(value), count, voxels)

@@ -1,0 +1,123 @@
+"""Between what is seen and done by next-best poses, live or in a demonstration, and the columns of replay."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algos.lib import grids, scene_shift
+from algos.lib.next_best_pose import Choice, Space
+from algos.lib.voxels import Sparse, cloud, flat, voxelise
+from core.demos import Chain, Demo, chains
+from core.poses import Target, action_of, target_of, time_left
+from core.types import Field, TaskSpec
+
+
+class Looked(NamedTuple):
+    """What one observation came to."""
+
+    choice: Choice
+    grids: list[Sparse]
+    """of each depth"""
+    rgb: NDArray[np.uint8] | None = None
+    """(H, W, 3) of the first camera, where images are kept"""
+
+
+class Augmentation(NamedTuple):
+    """Of demonstrations, when they are put into replay; see ``algos.c2farm.Config``."""
+
+    every: int = 10
+    copies: int = 1
+    jitter: float = 0.75
+    shift: float = 0.0
+    turn: float = 0.0
+
+
+class KeyframeRows:
+    """Rows of one kind of simulator.
+
+    Args:
+        room: voxels of an observation that a row has room for.
+        image: the first camera's image is kept too.
+    """
+
+    def __init__(self, spec: TaskSpec, space: Space, room: int, augmentation: Augmentation, *, image: bool) -> None:
+        self.space, self.room, self.augmentation, self.image = space, room, augmentation, image
+        self.keyframes, self.horizon = space.keyframes, spec.horizon
+        shapes = {field.name: field.shape for field in spec.observation}
+        self.pixels = shapes[f"{self.keyframes.cameras[0]}_rgb"]
+        """(H, W, 3) of the first camera"""
+
+    def encoded(self) -> tuple[Field, ...]:
+        """Grids, and the middles (L - 1, 3) of the cubes that all depths but the first saw."""
+        middles = Field("centre", (self.space.depths - 1, 3), "float32", "metres")
+        images = (Field("context_rgb", self.pixels, "uint8"),) if self.image else ()
+        return (*grids.columns(self.room, self.space.depths), middles, *images)
+
+    def fields(self) -> tuple[Field, ...]:
+        """What was chosen: a voxel's number of each depth, and of each head."""
+        heads = [Field("rotation", (3,), "uint8")] * self.keyframes.rotation + [Field("grip", (), "uint8")]
+        heads += [Field("collide", (), "uint8")] * self.keyframes.collisions
+        return (Field("voxel", (self.space.depths,), "uint16"), *heads)
+
+    def cloud(self, shown: Mapping[str, NDArray], i: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Points and colours (n, 3) that all cameras of observation ``i`` show."""
+        told = [[shown[f"{name}_{part}"][i] for part in ("depth", "intrinsics", "extrinsics")] for name in self.keyframes.cameras]
+        colours = [shown[f"{name}_rgb"][i].reshape(-1, 3) for name in self.keyframes.cameras]
+        return np.concatenate([cloud(*parts) for parts in told]), np.concatenate(colours)
+
+    def rgb(self, shown: Mapping[str, NDArray], i: int) -> NDArray[np.uint8] | None:
+        """(H, W, 3) where images are kept."""
+        return shown[f"{self.keyframes.cameras[0]}_rgb"][i] if self.image else None
+
+    def encoding(self, looked: Looked) -> dict[str, NDArray]:
+        """The columns of ``encoded``."""
+        images = {} if looked.rgb is None else {"context_rgb": looked.rgb}
+        return {**grids.pack(looked.grids, self.room), "centre": looked.choice.centre, **images}
+
+    def labels(self, choice: Choice) -> dict[str, NDArray]:
+        """The columns of ``fields``."""
+        told = {"rotation": choice.rotation, "grip": np.array(choice.grip), "collide": np.array(choice.collide)}
+        return {"voxel": flat(choice.translation, self.space.voxels), **{field.name: told[field.name] for field in self.fields()[1:]}}
+
+    def of_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
+        """See ``core.contracts.Encoding.encode_demo``; each chain as often as the augmentation says."""
+        found = chains(demo, self.augmentation.every)
+        return [self._chain(demo, chain, rng) for _ in range(self.augmentation.copies) for chain in found]
+
+    def _chain(self, demo: Demo, chain: Chain, rng: np.random.Generator) -> dict[str, NDArray]:
+        """The columns of a chain of n transitions."""
+        looked = [self._demonstrated(demo, chain, step, rng) for step in range(len(chain.reward))]
+        closing = {field.name: np.zeros(field.shape, field.dtype) for field in self.encoded()}  # terminal: nobody looks at it
+        obs = demo.observations["obs"][chain.at].astype(np.float32)
+        obs[:, -1] = [time_left(step, self.horizon) for step in range(len(obs))]
+        return {
+            **grids.stacked([*(self.encoding(one) for one in looked), closing]),
+            **grids.stacked([self.labels(one.choice) for one in looked]),
+            "obs": obs,
+            "action": np.stack([self.space.action(one.choice) for one in looked]),
+            "reward": chain.reward,
+            "terminated": chain.terminated,
+        }
+
+    def _demonstrated(self, demo: Demo, chain: Chain, step: int, rng: np.random.Generator) -> Looked:
+        """What would have been seen by one who does what was done, in a scene a little beside the true one."""
+        space, own, at = self.space, self.augmentation, int(chain.at[step])
+        action = action_of(self.keyframes, chain.poses[step], chain.opened[step]) if chain.actions is None else chain.actions[step]
+        target, (points, colours) = target_of(self.keyframes, action), self.cloud(demo.observations, at)
+        if own.shift or own.turn:
+            degrees = own.turn if self.keyframes.rotation else 0.0
+            shift = scene_shift.draw(target.position, space.bounds(0, np.zeros(3)), rng, share=own.shift, yaw_degrees=degrees)
+            points, target = scene_shift.shifted_points(points, target.position, shift), _shifted(target, shift)
+        beside = rng.uniform(-1, 1, (space.depths - 1, 3)) * own.jitter * np.reshape(space.reach, (-1, 1))
+        choice = space.choice(target, beside)
+        bounds = [space.bounds(depth, middle) for depth, middle in enumerate([np.zeros(3), *choice.centre])]
+        return Looked(choice, [voxelise(points, colours, box, space.voxels) for box in bounds], self.rgb(demo.observations, at))
+
+
+def _shifted(target: Target, shift: scene_shift.Shift) -> Target:
+    """Where the same action leads in a shifted scene."""
+    turned = np.array([0.0, 0.0, 0.0, 1.0]) if target.quaternion is None else target.quaternion
+    position, quaternion = scene_shift.shifted_pose(target.position, turned, shift)
+    return target._replace(position=position, quaternion=None if target.quaternion is None else quaternion)
