@@ -16,6 +16,10 @@ class CheckpointError(ManyhandsError):
     """A checkpoint is missing, incomplete, damaged, or of another schema."""
 
 
+class DemoError(ManyhandsError):
+    """A demonstration is missing, damaged, of another format, or of something else than what it is needed for."""
+
+
 class MissingExtra(ManyhandsError):  # noqa: N818 - reads better at the raise
     """An optional package is needed and absent; the message carries the install line."""
 
