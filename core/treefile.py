@@ -135,9 +135,9 @@ def snapshot(tree: Any) -> Any:
     return tree.detach().to("cpu", copy=True) if is_tensor(tree) else tree
 
 
-def safetensors_bytes(blobs: Mapping[str, Blob]) -> Iterator[Any]:
+def safetensors_bytes(blobs: Mapping[str, Blob], metadata: Mapping[str, str] | None = None) -> Iterator[Any]:
     """The pieces of a safetensors file, in order."""
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     at = 0
     # Widest type first, as the library does: every array is then aligned for readers that map the file.
     ordered = sorted(blobs.items(), key=lambda item: -_width(item[1]))

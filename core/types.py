@@ -34,7 +34,8 @@ class Keyframes(NamedTuple):
 
     Each camera c has the fields ``c_rgb`` (H, W, 3) uint8, ``c_depth`` (H, W) float32 metres along its axis, ``c_intrinsics`` (3, 3) and
     ``c_extrinsics`` (4, 4) float64. Pixel (row v, column u) shows the world point extrinsics @ [inv(intrinsics) @ (u d, v d, d), 1]. There
-    are also ``gripper_pose`` (7,) float64, metres and quaternion xyzw, and ``gripper_open`` () float32, 0 or 1.
+    are also ``gripper_pose`` (7,) float64, metres and quaternion xyzw, and ``gripper_open`` () float32, 0 or 1. The last number of
+    ``obs`` is ``core.poses.time_left``.
     """
 
     bounds: tuple[float, float, float, float, float, float]

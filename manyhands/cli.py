@@ -22,6 +22,8 @@ usage: manyhands COMMAND [...]
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]
                          carry a run's networks on to new tasks: success over env steps
+  demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...]
+                         demonstrations by experts, for those that learn from them
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -96,6 +98,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "eval": _eval,
         "adapt": _adapt,
         "finetune": _finetune,
+        "demos": _demos,
         "runs": _runs,
         "show": _show,
     }
@@ -194,6 +197,13 @@ def _finetune(args: list[str]) -> int:
     from manyhands.finetune_arguments import FinetuneArguments
 
     return finetune(parse_run(FinetuneArguments, args, "finetune"))
+
+
+def _demos(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.demos.commands import demos
+
+    return demos(args)
 
 
 def _runs(args: list[str]) -> int:

@@ -82,6 +82,17 @@ def named_goals(name: str, options: Mapping[str, Any]) -> int:
     return module.named_goals(module.Options(**options)) if hasattr(module, "named_goals") else 0
 
 
+def changed(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that are not as by default.
+
+    Raises:
+        ConfigError: as ``check``.
+    """
+    check(name, options)
+    usual = _module(split(name)[0]).Options()
+    return {option: value for option, value in options.items() if value != getattr(usual, option)}
+
+
 def make(name: str, seed: int, **options: Any) -> Simulator:
     """The simulator, in this process.
 

@@ -1,0 +1,1 @@
+"""``manyhands demos``: demonstrations are collected, imported, looked at, and found by those who learn from them."""

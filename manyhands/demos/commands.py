@@ -1,0 +1,182 @@
+"""``manyhands demos collect``, ``import`` and ``inspect``: what they print, and their exit codes."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from core import demofile
+from core.errors import ConfigError, DemoError, unknown
+from manyhands.arguments import parse
+from manyhands.demos import rlbench, store
+from manyhands.demos.arguments import CollectArguments, ImportArguments, InspectArguments, usual_folder
+from manyhands.demos.collect import State, collect
+
+HELP = """\
+usage: manyhands demos COMMAND [...]
+
+  collect TASK ... [-n 10]   demonstrations by the simulator's own expert; --help lists retries, deadline, processes
+  import SOURCE ...          demonstrations of RLBench that lie as numpy files
+  inspect [PATH ...]         what is in files of demonstrations, and whether they are whole
+
+Demonstrations are kept in ./runs/demos, or where --out or MANYHANDS_RUNS says. docs/demos.md describes the format.
+"""
+WIDE = 160
+"""columns of a table that is not shown on a terminal"""
+EVERY_S = 10.0
+"""between two lines of progress where they cannot be written over"""
+PROVENANCE = ("source", "seed", "variation")
+"""what of a demonstration's info is in the table of many"""
+
+
+def demos(args: Sequence[str]) -> int:
+    """Returns the exit code."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0
+    known: dict[str, Callable[[Sequence[str]], int]] = {"collect": _collect, "import": _import, "inspect": _inspect}
+    if args[0] not in known:
+        raise unknown("command of demos", args[0], known)
+    return known[args[0]](args[1:])
+
+
+def _collect(args: Sequence[str]) -> int:
+    plan = parse(CollectArguments, args, "demos collect").plan()
+    with ProgressLine() as line:
+        state = collect(plan, line.show)
+    folders = [str(store.folder_of(plan.folder, task, plan.options)) for task in plan.tasks]
+    sys.stdout.write(f"{state.done} collected, {state.there} were there, {state.retries} tries failed: {', '.join(folders)}\n")
+    return 0
+
+
+class ProgressLine:
+    """How far collecting is: one line that is written over on a terminal, elsewhere a line from time to time."""
+
+    def __init__(self) -> None:
+        self.over, self.written, self.width = sys.stderr.isatty(), 0.0, 0
+
+    def show(self, state: State) -> None:
+        """Shows it, if it is time to."""
+        now = time.monotonic()
+        if not self.over and now - self.written < EVERY_S:
+            return
+        self.written, text = now, words(state)
+        sys.stderr.write(f"\r{text:<{self.width}}" if self.over else f"{text}\n")
+        sys.stderr.flush()
+        self.width = len(text)
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.over and self.width:
+            sys.stderr.write("\n")
+
+
+def words(state: State) -> str:
+    """``12 of 50 demonstrations (blocks:touch), 3 tries failed, about 40 s left``."""
+    of = f" ({state.task})" if state.task else ""
+    parts = [f"{state.there + state.done} of {state.total} demonstrations{of}"]
+    parts += [f"{state.retries + len(state.lost)} tries failed"] if state.retries or state.lost else []
+    left = state.left_s()
+    if left:
+        parts.append(f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left")
+    return ", ".join(parts)
+
+
+def _import(args: Sequence[str]) -> int:
+    options = parse(ImportArguments, args, "demos import")
+    sources = _files(options.source, ".npz")
+    if not sources:
+        raise ConfigError(
+            "demos import needs files TASK.NUMBER.npz, or folders with such: manyhands demos import SOURCE ... [--out FOLDER]"
+        )
+    done = 0
+    for source in sources:
+        task, number = rlbench.named(source)
+        path = store.path_of(store.folder_of(options.out, f"rlbench:{task}"), number)
+        if not path.exists():
+            demofile.write(path, rlbench.read(source))
+            done += 1
+    sys.stdout.write(f"{done} imported, {len(sources) - done} were there: {options.out / 'rlbench'}\n")
+    return 0
+
+
+def _inspect(args: Sequence[str]) -> int:
+    options = parse(InspectArguments, args, "demos inspect")
+    paths = options.paths or (usual_folder(),)
+    files = _files(paths, store.ENDING)
+    if not files:
+        sys.stdout.write(f"no demonstrations in {', '.join(map(str, paths))}.\nnext: manyhands demos collect blocks:touch -n 10\n")
+        return 0
+    if len(files) == 1:
+        Console().print(_in_full(files[0]))
+        return 0
+    table, problems = Table(box=None), []
+    for column in ("file", "frames", "seen", "keyframes", "success", "MB", "provenance"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis" if column == "provenance" else "fold")
+    for path in files:
+        try:
+            table.add_row(*map(escape, _row(path)))
+        except DemoError as error:
+            problems.append(str(error))
+            table.add_row(escape(_short(path)), "[red]not valid[/red]")
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    if problems:
+        raise DemoError(f"{len(problems)} of {len(files)} files are not valid: {problems[0]}")
+    return 0
+
+
+def _row(path: Path) -> tuple[str, ...]:
+    demo = demofile.read(path)
+    told = [f"{name} {demo.info[name]}" for name in PROVENANCE if name in demo.info]
+    numbers = (str(len(demo.motion["gripper_pose"])), str(len(demo.frames)), str(len(demo.keyframes)), "yes" if demo.success else "no")
+    return (_short(path), *numbers, f"{path.stat().st_size / 1e6:.2f}", ", ".join(told))
+
+
+def _in_full(path: Path) -> Table:
+    """All that is known of one demonstration."""
+    demo, table = demofile.read(path), Table(box=None, show_header=False)
+    packed, plain = path.stat().st_size, sum(values.nbytes for values in (*demo.motion.values(), *demo.observations.values()))
+    facts = {
+        "file": str(path),
+        "task": demo.task,
+        "frames": f"{len(demo.motion['gripper_pose'])}, of which {len(demo.frames)} are observed",
+        "keyframes": " ".join(map(str, demo.keyframes.tolist())),
+        "success": "yes" if demo.success else "no",
+        "size": f"{packed / 1e6:.2f} MB, {plain / 1e6:.2f} MB in memory",
+        "motion": _shapes(demo.motion),
+        "observations": _shapes(demo.observations),
+        "actions": "none: the poses at keyframes say them" if demo.actions is None else _shapes({"actions": demo.actions}),
+    }
+    for key, value in {**facts, **demo.info}.items():
+        table.add_row(key, escape(value))
+    return table
+
+
+def _shapes(arrays: Mapping[str, NDArray]) -> str:
+    return ", ".join(f"{name} {values.dtype}{list(values.shape)}" for name, values in arrays.items())
+
+
+def _short(path: Path) -> str:
+    """``blocks/touch/000.demo``"""
+    return str(Path(*path.parts[-3:]))
+
+
+def _files(paths: Sequence[Path], ending: str) -> list[Path]:
+    """All files with this ending, in folders too, sorted.
+
+    Raises:
+        ConfigError: there is no such file or folder.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists() and path != usual_folder():
+            raise ConfigError(f"there is no {path}")
+        found += [path] if path.is_file() else sorted(path.rglob(f"*{ending}"))
+    return [path for path in found if not path.name.startswith(".")]
