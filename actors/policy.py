@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Algorithm
+from core.contracts import Algorithm, Encoding
 from core.seen import Watch
-from core.types import Observation, Weights
+from core.types import Observation, Seen, Weights
 
 
 class Policy:
@@ -44,6 +44,24 @@ class Policy:
         noise = self.generator.standard_normal((len(obs["obs"]), self.algorithm.noise_dim), dtype=np.float32)
         action, self.carry, extra = self.algorithm.act(self.weights.params, self.carry, self.watch.seen(obs), noise)
         return action, extra
+
+    def encoded(self, shown: Observation, action: NDArray, reward: NDArray, slots: NDArray[np.bool_]) -> dict[str, NDArray]:
+        """What the algorithm keeps of observations (N, ...) that nobody acts on: (N, ...), zeros but for ``slots`` (N,).
+
+        Args:
+            action, reward: (N, ...) what led there.
+        """
+        if not isinstance(self.algorithm, Encoding) or not slots.any():
+            return {}
+        at, nothing = np.flatnonzero(slots), np.zeros(np.count_nonzero(slots), bool)
+        fields = {name: value[at] for name, value in shown.items()}
+        watch = self.watch
+        seen = Seen(fields["obs"], watch.tasks[at], watch.lanes[at], nothing, nothing, action[at], reward[at], fields)
+        kept: dict[str, NDArray] = {}
+        for name, value in self.algorithm.encode(self.weights.params, seen).items():
+            kept[name] = np.zeros((len(slots), *value.shape[1:]), value.dtype)
+            kept[name][at] = value
+        return kept
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.rows import CLOSING, OPENING, REST, STEP, opening_rows, repeated
+from core.rows import CLOSING, OPENING, REST, STEP, encoded_columns, opening_rows, repeated
 from core.types import Chunk, Observation
 
 EPISODES_PER_INCARNATION = 1_000_000
@@ -39,6 +39,8 @@ class Recorder:
         self.rows["slot"] = np.arange(slots)[:, None]
         self.rows["kind"][:, : self.first] = OPENING
         self.columns = {name: self.rows[name] for name in dtype.names or ()}
+        self.observed = ("obs", *encoded_columns(dtype))
+        """columns of an observation: those that the simulators show, or ``obs`` and what the algorithm has made of the others"""
         self.lane = np.arange(slots)
         self.first_limit = np.maximum(1, self.length * (self.lane + 1) // slots) if chunk > 0 else np.full(slots, self.length)
         self.limit = self.first_limit.copy()
@@ -51,7 +53,11 @@ class Recorder:
     def begin(
         self, obs: Observation, action: NDArray[np.float32], version: int, extra: Mapping[str, NDArray] = MappingProxyType({})
     ) -> None:
-        """The first half of a row: what was seen and done, and the algorithm's own columns. Leading axis N."""
+        """The first half of a row: what was seen and done, and the algorithm's own columns. Leading axis N.
+
+        Args:
+            extra: what encodes the observation too, where an algorithm does that.
+        """
         at = (self.lane, self.first + self.filled)
         self._observe(at, obs)
         if self.first and len(fresh := np.flatnonzero(self.filled == 0)):
@@ -65,8 +71,9 @@ class Recorder:
 
     def _observe(self, at: tuple[Any, Any], obs: Observation) -> None:
         """Writes to (slots, rows) ``at``, without the frame that the row before has."""
-        for name, value in obs.items():
-            self.columns[name][at] = value[..., : self.frame] if self.frame and name == "obs" else value
+        for name in self.observed:
+            if name in obs:
+                self.columns[name][at] = obs[name][..., : self.frame] if self.frame and name == "obs" else obs[name]
         if self.frame:
             self.columns[REST][at] = obs["obs"][..., 2 * self.frame :]
 
@@ -86,9 +93,11 @@ class Recorder:
         return self.filled >= self.limit
 
     def cut(self, slot: int, closing: Observation) -> Chunk:
-        """Closes the open chunk of one simulator with the observation (N, ...) after its last action."""
+        """Closes the open chunk of one simulator with the observation (N, ...) after its last action; what that lacks is zeros."""
         stop = self.first + int(self.filled[slot])
         row = self.rows[slot, stop]
+        for name in self.observed:
+            row[name] = 0
         self._observe((slot, stop), {name: value[slot] for name, value in closing.items()})
         for name in ("action", "reward", "terminated", "truncated", "success"):
             row[name] = 0

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from actors.policy import Policy
 from actors.recorder import EPISODES_PER_INCARNATION, Recorder
-from core.contracts import ChunkSink, SteppedSimulators
+from core.contracts import ChunkSink, SimulatorStep, SteppedSimulators
 from core.errors import ConfigError
-from core.types import TaskSpec, Weights
+from core.types import Observation, TaskSpec, Weights
 
 
 @dataclass(frozen=True)
@@ -172,16 +172,18 @@ class ActorWorker:
             self.returns += step.reward
             self.success_any |= step.success
             ended = step.terminated | step.truncated
+            cut = ended | step.lost | self.recorder.full()
+            closing = self._closing(step, cut)
             self.policy.watch.stepped(step.reward, ended | step.lost)
             if step.lost.any():
                 self.policy.watch.begin(step.lost)
-            for slot in np.flatnonzero(ended | step.lost | self.recorder.full()).tolist():
+            for slot in np.flatnonzero(cut).tolist():
                 if step.lost[slot]:
                     lost += 1
                     self.sink.discard_episode(self.recorder.writer, int(self.recorder.episode[slot]))
                     self._new_episode(slot)
                     continue
-                chunk = self.recorder.cut(slot, step.closing)
+                chunk = self.recorder.cut(slot, closing)
                 stored += chunk.transitions
                 sending = clock()
                 self.sink.send(chunk)
@@ -196,6 +198,12 @@ class ActorWorker:
         send_s += ended_at - sending
         steps = count * self.simulators.size
         return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s)
+
+    def _closing(self, step: SimulatorStep, cut: NDArray[np.bool_]) -> Observation:
+        """The observations that close chunks in the slots ``cut``, encoded where an algorithm does that. Nothing is expected after a
+        terminal state, and what is lost is not stored."""
+        encoded = self.policy.encoded(step.closing, self.pending, step.reward, cut & ~step.terminated & ~step.lost)
+        return {**step.closing, **encoded} if encoded else step.closing
 
     def _episode(self, slot: int, success_last: bool) -> Episode:
         task, length = int(self.recorder.tasks[slot]), int(self.recorder.t[slot])

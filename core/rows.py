@@ -67,6 +67,18 @@ def _observed(spec: TaskSpec) -> list[Field]:
     return [first._replace(shape=(F,)), first._replace(name=REST, shape=(spec.obs_dim - 2 * F,)), *spec.observation[1:]]
 
 
+def encoded_columns(dtype: np.dtype) -> tuple[str, ...]:
+    """Those that an observation has beside ``obs``: what an algorithm has made of it, or images."""
+    names = dtype.names or ()
+    return tuple(name for name in names[1 : names.index("action")] if name != REST)
+
+
+def extra_columns(dtype: np.dtype) -> tuple[str, ...]:
+    """The algorithm's own, ``core.contracts.Algorithm.fields``."""
+    names = dtype.names or ()
+    return names[names.index("reward") + 1 : names.index(BOOKKEEPING[0].name)]
+
+
 def repeated(dtype: np.dtype) -> int:
     """F of the rows: the numbers of an observation that the row before supplies; 0 where each row has all of them."""
     return dtype["obs"].shape[0] if REST in (dtype.names or ()) else 0

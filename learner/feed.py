@@ -59,6 +59,9 @@ class Retired:
     def sample(self) -> None:
         """Nothing is drawn."""
 
+    def prioritise(self, priority: Any) -> None:
+        """Nothing will be drawn by it."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 

@@ -39,7 +39,9 @@ class Stack:
         cuda_graph: str,
     ) -> None:
         self.algorithm, self.device, self._cuda_graph = algorithm, device, cuda_graph
-        self.capture = device.type == "cuda" and cuda_graph != "off"
+        self._prioritised = bool(getattr(algorithm.plan, "priority", 0)) and hasattr(sources[0], "prioritise")
+        """each draw depends on what the update before said of its batch: the host has to read that in between"""
+        self.capture = device.type == "cuda" and cuda_graph != "off" and not self._prioritised
         self.per_launch = per_launch if self.capture else 1
         self.state = map_tree(lambda leaf: leaf.to(device), algorithm.init([tree.child("init").integer() for tree in trees]))
         self.generators = [torch.Generator(device).manual_seed(tree.child("noise").integer()) for tree in trees]
@@ -61,14 +63,23 @@ class Stack:
         if eager:
             for _ in range(count):
                 self.feed.next(1)
-                metrics = self._update(self.step.eager, 1)
+                metrics = self._told(self._update(self.step.eager, 1))
         elif count:
             with self.step.running():
                 while count:
                     n = self.per_launch if count >= self.per_launch else 1
                     self.feed.next(n)
-                    metrics = self._launch(n)
+                    metrics = self._told(self._launch(n))
                     count -= n
+        return metrics
+
+    def _told(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tells each seed's source how the update ranks what it drew, with one wait for the device. Returns the other metrics."""
+        if not self._prioritised:
+            return metrics
+        metrics = dict(metrics)
+        for source, priority in zip(self.feed.sources, metrics.pop("priority").cpu().numpy(), strict=True):
+            source.prioritise(priority)  # type: ignore[attr-defined]
         return metrics
 
     def _update(self, step: Update, count: int) -> dict[str, Tensor]:

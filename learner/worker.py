@@ -42,14 +42,17 @@ class LearnerWorker(SeedStates):
         if not seeds or len(sources) != len(seeds):
             raise ConfigError(f"a learner needs one batch source per seed; it got {len(sources)} for {len(seeds)} seeds")
         super().__init__(algorithm, seeds, config, threads=config.threads or max(1, CORES - 1))
+        whole = getattr(algorithm, "whole_graph", True)
+        if not whole and (config.compile == "compile" or config.cuda_graph == "on"):
+            raise ConfigError("this algorithm's update is not one graph; fix: --learner.compile auto and --learner.cuda-graph auto, or off")
         self._make = partial(
             Stack,
             algorithm,
             device=self.device,
-            step=partial(Step, mode=config.compile, threads=self.threads, device=self.device),
+            step=partial(Step, mode=config.compile if whole else "eager", threads=self.threads, device=self.device),
             reduce=reduce,
             per_launch=config.updates_per_launch if self.device.type == "cuda" else 1,
-            cuda_graph=config.cuda_graph,
+            cuda_graph=config.cuda_graph if whole else "off",
         )
         with scope(self.device), memory_errors():
             self.stack = self._make(sources, seeds)

@@ -14,7 +14,7 @@ from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.rounds import RoundWorker
 from actors.worker import ActorWorker
-from core.contracts import Algorithm, ChunkSink, Reduce, alone
+from core.contracts import Algorithm, ChunkSink, Encoding, Reduce, alone
 from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree
 from core.seen import Watch
@@ -56,7 +56,12 @@ def algorithm(config: RunConfig, spec: TaskSpec) -> Algorithm:
 
 
 def rows(config: RunConfig, spec: TaskSpec) -> np.dtype:
-    return row_dtype(spec, algorithm(config, spec).fields())
+    return row_type(algorithm(config, spec), spec)
+
+
+def row_type(made: Algorithm, spec: TaskSpec) -> np.dtype:
+    """Of the rows that this algorithm learns from."""
+    return row_dtype(spec, made.fields(), made.encoded() if isinstance(made, Encoding) else None)
 
 
 class RingSize(NamedTuple):
@@ -72,7 +77,7 @@ class RingSize(NamedTuple):
 
 def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
     made = algorithm(config, spec)
-    dtype, K, plan = row_dtype(spec, made.fields()), len(config.tasks), made.plan
+    dtype, K, plan = row_type(made, spec), len(config.tasks), made.plan
     if isinstance(plan, Rounds):
         capacity, window = rows_of_round(dtype, plan, config.actors.simulators_of_task(K), spec.horizon), 1 + opening_rows(dtype)
     else:
@@ -81,24 +86,28 @@ def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
 
 
 def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
-    return Ingest(run_id, **ring_size(config, spec)._asdict())
+    return Ingest(run_id, **ring_size(config, spec)._asdict(), directory=config.replay.folder, spilled=bool(config.replay.spill))
 
 
-def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RoundLearner | RankedLearner:
-    """Attaches to the ring read-only and begins to compile."""
+def learner(config: RunConfig, spec: TaskSpec, ring: str, demos: str = "") -> LearnerWorker | RoundLearner | RankedLearner:
+    """Attaches to the ring read-only and begins to compile.
+
+    Args:
+        demos: the ring of the run's demonstrations (``replay.demos.demo_file``); empty where it has none.
+    """
     ranks = config.learner.ranks
     made = algorithm(config, spec)
     if isinstance(made.plan, Rounds):
         return RoundLearner(made, [rounds(config, spec, made, ring)], [seeds(config).child("learner")], config.learner)
     if ranks == 1:
-        worker = learner_rank(config, spec, ring, 0, alone, 0)
+        worker = learner_rank(config, spec, ring, 0, alone, 0, demos)
     else:
-        worker = RankedLearner(partial(learner_rank, config, spec, ring), ranks, config.learner.device)
+        worker = RankedLearner(partial(learner_rank, config, spec, ring, demos=demos), ranks, config.learner.device)
     worker.compile()
     return worker
 
 
-def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce: Reduce, updates: int) -> LearnerWorker:
+def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce: Reduce, updates: int, demos: str = "") -> LearnerWorker:
     """One of the processes of a learner. All begin with the same networks; each draws its own share of every batch.
 
     Args:
@@ -110,13 +119,14 @@ def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce
         config = replace(config, algo=algo)
     made, tree = algorithm(config, spec), seeds(config).child("learner")
     drawn = tree.child("rank", rank).child("updates", updates) if rank else tree
-    return LearnerWorker(made, [sampler(config, made, ring, drawn)], [drawn], settings, reduce)
+    return LearnerWorker(made, [sampler(config, made, ring, drawn, demos)], [drawn], settings, reduce)
 
 
-def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree) -> Sampler:
-    """Where a learner's node of the seed tree draws from: all tasks, read-only."""
+def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree, demos: str = "") -> Sampler:
+    """Where a learner's node of the seed tree draws from: all tasks, read-only, and the run's demonstrations if it has any."""
     assert isinstance(made.plan, Stream)
-    return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer())
+    shown = Ring.attach(demos) if demos else None
+    return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer(), demos=shown)
 
 
 def rounds(config: RunConfig, spec: TaskSpec, made: Algorithm, ring: str) -> RoundSource:
@@ -146,11 +156,12 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
     )
     made = algorithm(config, spec)
     on_policy = isinstance(made.plan, Rounds)
+    drawn_only = on_policy or isinstance(made, Encoding)  # their columns of replay come from ``act``
     policy = Policy(
         made,
         trees[0].child("exploration", incarnation).numpy(),
         Watch(tasks, spec.action_dim, settings.lanes(index, len(config.tasks)), made.plan.trial),
-        random_steps=0 if on_policy or incarnation else settings.random_steps // settings.actors,
+        random_steps=0 if drawn_only or incarnation else settings.random_steps // settings.actors,
     )
     recorder = Recorder(
         rows(config, spec),

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -17,6 +18,7 @@ from learner import ranks
 from learner.settings import Config as LearnerConfig
 from learner.step import MODES
 from protocols.schedule import Schedule
+from replay.memory import SHM
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
@@ -36,11 +38,20 @@ class ReplayConfig:
     """transitions stored before the first update"""
     max_lead_steps: int = 2000
     """env steps that collection may run ahead of the updates they entitle to"""
+    spill: str = ""
+    """folder of a disk that holds the rows, where memory does not suffice; empty: shared memory"""
 
     def __post_init__(self) -> None:
         if self.capacity < 1:
             raise ConfigError(f"replay.capacity is {self.capacity}; it must be at least 1 row")
+        if self.spill and not self.folder.is_absolute():
+            raise ConfigError(f"replay.spill is {self.spill!r}; components have other working directories: it must begin with /")
         SamplesPerInsert(self.updates_per_step, self.min_size, self.max_lead_steps)  # says what is wrong with the others
+
+    @property
+    def folder(self) -> Path:
+        """Where the file of a run's ring lies."""
+        return Path(self.spill or SHM)
 
 
 @dataclass(frozen=True)

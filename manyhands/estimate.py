@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from core.contracts import Algorithm
+from core.rows import encoded_columns, extra_columns
 from core.seeding import SeedTree
 from core.types import Batch, Round, Rounds, Stream, TaskSpec
 from learner.rounds import RoundLearner
@@ -24,6 +25,7 @@ from manyhands.config import RunConfig
 from manyhands.tables import _settings
 from replay.layout import bytes_per_transition
 from replay.memory import required_bytes
+from replay.windows import Windows
 from simulators.pool import SimulatorPool
 
 PROBE_S = 1.5
@@ -48,7 +50,7 @@ def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Conso
     there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     console.print(
-        f"replay      {ring / 1e6:,.0f} MB of shared memory for {room:,} rows "
+        f"replay      {ring / 1e6:,.0f} MB of {'disk' if config.replay.spill else 'shared memory'} for {room:,} rows "
         f"({transition:.0f} bytes per transition); "
         f"{psutil.virtual_memory().available / 1e9:.1f} GB of memory are free"
     )
@@ -109,7 +111,7 @@ def learner_speed(config: RunConfig, spec: TaskSpec) -> Speed:
     algorithm = build.algorithm(config, spec)
     if isinstance(algorithm.plan, Rounds):
         return _speed_of_rounds(config, spec, algorithm)
-    source = _MadeUp(algorithm.plan, spec, len(config.tasks))
+    source = _MadeUp(algorithm.plan, spec, len(config.tasks), build.row_type(algorithm, spec))
     learner = LearnerWorker(algorithm, [source], [SeedTree(0)], replace(config.learner, eager_first=0))
     learner.update(config.learner.updates_per_launch + 1)  # whatever is made at a first call
     learner.weights()
@@ -183,14 +185,18 @@ class _MadeUpRounds:
 class _MadeUp:
     """Batches of the right shapes with random content, the tasks drawn and their context included."""
 
-    def __init__(self, plan: Stream, spec: TaskSpec, tasks: int) -> None:
+    def __init__(self, plan: Stream, spec: TaskSpec, tasks: int, dtype: np.dtype) -> None:
         T = plan.tasks or tasks
         lead, seen = (T, plan.batch_size), spec.obs_dim + spec.action_dim + 1
         obs, action = (*lead, spec.obs_dim), (*lead, spec.action_dim)
         self.shapes: tuple[tuple[int, ...], ...] = (obs, action, lead, obs, lead, (plan.tasks,), (T, plan.context, seen))
+        self.windows = Windows(dtype, T, plan, pin=False) if encoded_columns(dtype) or extra_columns(dtype) else None
+        weights = lead if plan.priority and plan.weight else (0,)
+        own = (self.windows.size,) if self.windows else (0,)  # the algorithm's columns, as replay has them: zeros
+        self.shapes += (weights, own)
         """in the order of ``Batch``; no words of what the plan does not ask for"""
         parts = [torch.rand(math.prod(shape)) for shape in self.shapes]
-        parts[-2] = torch.arange(plan.tasks, dtype=torch.float32)
+        parts[-4], parts[-1] = torch.arange(plan.tasks, dtype=torch.float32), torch.zeros(own)
         self.buffer = torch.cat(parts)
 
     def sample(self) -> None:
@@ -198,8 +204,16 @@ class _MadeUp:
 
     def assemble(self, buffer: torch.Tensor) -> Batch:
         parts = torch.split(buffer, [math.prod(shape) for shape in self.shapes])
-        *drawn, chosen, context = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
-        return Batch(*drawn, chosen=chosen.long() if len(chosen) else (), context=context if context.numel() else ())
+        *drawn, chosen, context, weight, own = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+        made = self.windows.assemble(own) if self.windows else None
+        return Batch(
+            *drawn,
+            chosen=chosen.long() if len(chosen) else (),
+            context=context if context.numel() else (),
+            here=made.here if made else (),
+            there=made.there if made else (),
+            weight=weight if weight.numel() else (),
+        )
 
     def state_dict(self) -> dict:
         return {}

@@ -46,6 +46,8 @@ class Fleet:
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
+        self.demos: Ring | None = None
+        """the run's demonstrations, where it has any"""
         self.weights: Weights
         """what actors act with"""
         self.policy: Weights
@@ -80,7 +82,8 @@ class Fleet:
         -> tensor) to begin with."""
         config, backend = self.config, self.backend
         sweep()
-        ring_file(self.run_id).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
+        sweep(config.replay.folder)
+        ring_file(self.run_id, config.replay.folder).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
         backend.start("ingest", build.ingest, config, self.spec, self.run_id, restart=True)
         if replay is not None:
             self._ask("ingest", "load", self.folder, replay)
@@ -129,7 +132,7 @@ class Fleet:
         self.backend.close()
         if self.ring is not None:
             self.ring.close()
-        ring_file(self.run_id).unlink(missing_ok=True)
+        ring_file(self.run_id, self.config.replay.folder).unlink(missing_ok=True)
 
     # ---- what the loop asks -------------------------------------------------------------------------------------------
 
@@ -141,7 +144,8 @@ class Fleet:
         assert self.ring is not None  # started
         if self.on_policy:
             return True
-        short = short_tasks(self.ring.state().live.tolist(), self.config.replay, self.counters.updates)
+        shown = self.demos.state().live.tolist() if self.demos is not None else ()
+        short = short_tasks(self.ring.state().live.tolist(), self.config.replay, self.counters.updates, shown)
         self.short = short if self.counters.stored >= self.config.replay.min_size else []
         return not short
 

@@ -12,7 +12,7 @@ from core.errors import CheckpointError, ConfigError, ManyhandsError
 from manyhands import config_file
 from manyhands.arguments import runs_root
 from manyhands.backends import Backend
-from manyhands.config import RunConfig
+from manyhands.config import ReplayConfig, RunConfig
 from manyhands.placement import Placement
 from manyhands.registry import Registry
 from manyhands.registry import Run as Row
@@ -84,7 +84,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
     spec = build.task_spec(config)
     size = build.ring_size(config, spec)
-    check_rings(required_bytes(*size), at_once)
+    check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):
@@ -117,21 +117,24 @@ def check_device(config: RunConfig) -> None:
     ranks.check(config.learner.ranks, getattr(config.algo, "batch_size", 0), config.learner.device)
 
 
-def check_rings(one: int, at_once: int) -> None:
-    """Raises ConfigError where the replays of so many runs, ``one`` byte count each, do not fit into memory together."""
+def check_rings(one: int, at_once: int, replay: ReplayConfig) -> None:
+    """Raises ConfigError where the replays of so many runs, ``one`` byte count each, do not fit together into memory, or to where they
+    are spilled."""
     from replay.memory import check_fits
 
-    check_fits(one)
+    spilled = bool(replay.spill)
+    check_fits(one, replay.folder, spilled=spilled)
     fit, reason = at_once, ""
     while fit > 1:
         try:
-            check_fits(one * fit)
+            check_fits(one * fit, replay.folder, spilled=spilled)
             break
         except ConfigError as error:
             fit, reason = fit - 1, reason or str(error).partition("; fix: ")[0]
     if fit < at_once:
+        place = "disk" if spilled else "memory"
         raise ConfigError(
-            f"more seeds at once than memory: for {at_once} of them {reason}; fix: --at-once {fit}, or a smaller replay capacity"
+            f"more seeds at once than {place}: for {at_once} of them {reason}; fix: --at-once {fit}, or a smaller replay capacity"
         )
 
 

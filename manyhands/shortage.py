@@ -25,15 +25,17 @@ def wanted(replay: ReplayConfig, tasks: int, updates: int) -> int:
     return max(1, min(replay.min_size // tasks, replay.capacity // SHARE_OF_CAPACITY))
 
 
-def short_tasks(live: Sequence[int], replay: ReplayConfig, updates: int) -> list[Short]:
-    """Those of the K tasks that updates have to wait for.
+def short_tasks(live: Sequence[int], replay: ReplayConfig, updates: int, shown: Sequence[int] = ()) -> list[Short]:
+    """Those of the K tasks that updates have to wait for. Nobody waits for a task with demonstrations: there is something to learn from.
 
     Args:
         live: (K,) transitions of each that can be drawn; losses and a resume withdraw some.
         updates: done so far.
+        shown: (K,) transitions of each task's demonstrations, where the run has any.
     """
     least = wanted(replay, len(live), updates)
-    return [Short(task, int(count), least) for task, count in enumerate(live) if count < least]
+    demos = shown or [0] * len(live)
+    return [Short(task, int(count), least) for task, count in enumerate(live) if count < least and not demos[task]]
 
 
 def in_words(short: Sequence[Short], names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.errors import ManyhandsError
 from core.rows import STEP
+from replay.reading import DiskReader, as_windows
 from replay.ring import Ring
 
 REDRAWS = 16
@@ -52,7 +53,8 @@ class Draw:
         layout = ring.layout
         self._ring, self._rng, self._recent, self._opening = ring, rng, recent, layout.opening
         self._tasks, self._count, self.gathered = tasks, count, gathered
-        self.source, self._all_kinds = _sources(ring, rows, gathered.shape[1])
+        self.source, self._all_kinds = as_windows(ring, rows, gathered.shape[1]), kinds_at(ring)
+        self._disk = DiskReader(ring, gathered) if layout.spilled else None
         self._scratch(len(tasks), count)
         self._seen = -1
         self._mended: NDArray[np.int64] | None = None
@@ -86,7 +88,7 @@ class Draw:
         """Raises EmptyReplayError where one of these rows of the ring has nothing to draw."""
         empty = tasks[self._ring.state().live[tasks] <= 0]
         if len(empty):
-            raise _nothing(empty)
+            raise nothing(empty)
 
     def gather(self) -> None:
         """Draws, and copies the windows.
@@ -96,7 +98,10 @@ class Draw:
         """
         self._look()
         self._draw()
-        torch.index_select(self.source, 0, self._places, out=self.gathered)
+        if self._disk is None:
+            torch.index_select(self.source, 0, self._places, out=self.gathered)
+        else:
+            self._disk.read(0, self._index_flat)
         if np.count_nonzero(self._ring.control.reserved[self._tasks] > self._limit):
             self._mend()
 
@@ -123,7 +128,7 @@ class Draw:
         empty = (span <= 0) | (state.live[self._tasks] <= 0)
         if empty.any():
             self._seen = -1
-            raise _nothing(self._tasks[empty])
+            raise nothing(self._tasks[empty])
         self._low, self._span, self._limit = low[:, None], span[:, None], low + capacity
         self._first = (self._low % capacity).astype(self._integer)
         self._wraps = bool((self._first + self._span > capacity).any())
@@ -181,7 +186,7 @@ class Draw:
             rows = self._low[k, 0] + np.arange(self._span[k, 0])
             rows = rows[kinds[self._base[k, 0] + rows % capacity] == STEP]
             if not len(rows):
-                raise _nothing(self._tasks[[k]])
+                raise nothing(self._tasks[[k]])
             chosen = rows[(self._rng.random(len(places)) * len(rows)).astype(np.int64)]
             self._index_flat[places] = self._base[k, 0] + chosen % capacity
 
@@ -203,16 +208,14 @@ class Draw:
         raise ManyhandsError(f"replay rows are overwritten faster than they can be copied; fix: a replay capacity larger than {capacity}")
 
 
-def _nothing(tasks: NDArray[np.int64]) -> EmptyReplayError:
+def nothing(tasks: NDArray[np.int64]) -> EmptyReplayError:
+    """The error of these rows of the ring."""
     named = ", ".join(str(t) for t in tasks)
     return EmptyReplayError(f"replay of task {named} holds no transition to draw; wait until ready() is true")
 
 
-def _sources(ring: Ring, rows: int, words: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ring as overlapping windows (places, words of one), which span ``rows``, and at each place the kind of the transition that a
-    window beginning there is of: views of the shared memory."""
+def kinds_at(ring: Ring) -> torch.Tensor:
+    """At each place the kind of the transition that a window beginning there is of: a view of the shared memory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch dislikes the read-only map; nothing here writes to it
-        flat, kinds = torch.from_numpy(ring.bytes.reshape(-1)).view(torch.float32), torch.from_numpy(ring.kinds.reshape(-1))
-    stride = ring.layout.row_bytes // 4
-    return flat.as_strided((ring.layout.tasks * ring.layout.stride - rows + 1, words), (stride, 1)), kinds[ring.layout.opening :]
+        return torch.from_numpy(ring.kinds.reshape(-1))[ring.layout.opening :]

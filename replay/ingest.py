@@ -40,7 +40,7 @@ def ring_file(run_id: str, directory: Path | str = SHM) -> Path:
 class Ingest:
     """Owns the ring of a run. May be called from several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a ring's sizes, and where they lie
         self,
         run_id: str,
         dtype: np.dtype,
@@ -49,6 +49,7 @@ class Ingest:
         writers: int,
         window: int,
         directory: Path | str = SHM,
+        spilled: bool = False,
         owner: int | None = None,
     ) -> None:
         """Makes the ring, or goes on with the one of this run: this process may be the successor of one that was killed.
@@ -58,12 +59,13 @@ class Ingest:
             capacity: rows per task
             writers: W, actors
             window: ``replay.windows.rows_read``
+            spilled: ``directory`` is on a disk, and rows are not to be held in memory.
             owner: pid whose life is the life of the run, see ``memory.sweep``.
 
         Raises:
             ConfigError: it does not fit, or this run's ring has other sizes.
         """
-        want = Layout(run_id, tasks, capacity, writers, window, describe(dtype))
+        want = Layout(run_id, tasks, capacity, writers, window, describe(dtype), spilled)
         self.path = ring_file(run_id, directory)
         if self.path.exists():
             self.ring = Ring.attach(self.path, readonly=False, owner=owner)
@@ -72,7 +74,7 @@ class Ingest:
                 raise ConfigError(f"{self.path} is a ring of other sizes ({'; '.join(odd)}); fix: another run id, or remove it")
         else:
             sizes = {"tasks": tasks, "capacity": capacity, "writers": writers, "window": window}
-            self.ring = Ring.create(run_id, dtype, **sizes, directory=directory, owner=owner)
+            self.ring = Ring.create(run_id, dtype, **sizes, directory=directory, spilled=spilled, owner=owner)
         self._layout = self.ring.layout
         self._check = ChunkCheck(self._layout)
         self._lock = threading.Lock()

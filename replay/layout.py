@@ -69,6 +69,8 @@ class Layout:
     window: int
     """consecutive rows that one draw reads: ``replay.windows.rows_read``"""
     descr: dict[str, Any]
+    spilled: bool = False
+    """the file lies on a disk: rows are read and written by calls, not through the map"""
 
     def __post_init__(self) -> None:
         for name in ("tasks", "capacity", "writers", "window"):
@@ -137,6 +139,19 @@ class Layout:
     @property
     def total_bytes(self) -> int:
         return _up(self.rows_at + self.tasks * self.stride * self.row_bytes, PAGE)
+
+    def row_at(self, task: int, slot: int) -> int:
+        """Byte of the file at which a row begins."""
+        return self.rows_at + (task * self.stride + slot) * self.row_bytes
+
+    def spans(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Slots of rows [first, stop) as at most two spans, in row order."""
+        if stop <= first:
+            return []
+        start, n = first % self.capacity, stop - first
+        if start + n <= self.capacity:
+            return [(start, start + n)]
+        return [(start, self.capacity), (0, start + n - self.capacity)]
 
     def encode(self) -> bytes:
         body = json.dumps({"schema": SCHEMA, **asdict(self)}).encode()

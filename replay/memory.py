@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import ConfigError, ManyhandsError
 from replay.control import OWNER_PID, OWNER_START
@@ -19,25 +20,34 @@ WRITER_PATIENCE_S = 5.0
 """How long a new writer waits for the lock of one that is still dying."""
 
 
+SPILL = "--replay.spill FOLDER, which keeps the rows on a disk"
+
+
 def required_bytes(dtype: np.dtype, tasks: int, capacity: int, writers: int, window: int) -> int:
-    """Bytes that the ring of these sizes takes in shared memory."""
+    """Bytes that the ring of these sizes takes in shared memory, or where it is spilled to."""
     return Layout("size", tasks, capacity, writers, window, describe(dtype)).total_bytes
 
 
-def check_fits(need: int, directory: Path = SHM) -> None:
-    """Raises ConfigError, with the numbers and the fix, where ``need`` bytes do not fit into ``directory`` or into memory."""
+def check_fits(need: int, directory: Path = SHM, *, spilled: bool = False) -> None:
+    """Raises ConfigError, with the numbers and the fix, where ``need`` bytes do not fit into ``directory`` or, unless ``spilled``, into
+    memory."""
     if not Path(directory).is_dir():
-        raise ConfigError(f"replay directory {directory} does not exist; fix: /dev/shm, or make it")
+        raise ConfigError(f"replay directory {directory} does not exist; fix: {'make it' if spilled else '/dev/shm, or make it'}")
     disk = os.statvfs(directory)
     free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if need > free:
+        more = f"more shared memory (docker: --shm-size {need // 10**9 + 1}g; Kubernetes: an emptyDir with medium Memory), or {SPILL}"
         raise ConfigError(
-            f"replay needs {_show(need)}, {directory} has {_show(free)} free of {_show(size)}; fix: a smaller replay capacity, or more "
-            f"shared memory (docker: --shm-size {need // 10**9 + 1}g; Kubernetes: an emptyDir with medium Memory)"
+            f"replay needs {_show(need)}, {directory} has {_show(free)} free of {_show(size)}; fix: a smaller replay capacity, or "
+            f"{'a larger disk' if spilled else more}"
         )
+    if spilled:
+        return
     memory = available_memory()
     if need > memory * (1 - RESERVE):
-        raise ConfigError(f"replay needs {_show(need)}, this machine has {_show(memory)} of memory left; fix: a smaller replay capacity")
+        raise ConfigError(
+            f"replay needs {_show(need)}, this machine has {_show(memory)} of memory left; fix: a smaller replay capacity, or {SPILL}"
+        )
 
 
 def available_memory() -> int:
@@ -79,7 +89,15 @@ def nameless(directory: Path) -> int:
     try:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"cannot make a ring in {directory}: {error.strerror}; fix: a writable folder of shared memory") from error
+        raise ConfigError(f"cannot make a ring in {directory}: {error.strerror}; fix: a writable folder of memory or disk") from error
+
+
+def write_all(file: int, rows: NDArray[np.uint8], at: int) -> None:
+    """Writes rows (n, row bytes) to byte ``at`` of an open file and following, however many calls that takes."""
+    data = np.ascontiguousarray(rows).data.cast("B")
+    while data:
+        done = os.pwrite(file, data, at)
+        data, at = data[done:], at + done
 
 
 def lock_writer(file: int, name: str) -> None:

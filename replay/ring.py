@@ -19,7 +19,7 @@ from core.types import Chunk
 from replay.control import CARRIED_OUT, LOGGED, OWNER_PID, OWNER_START, Control, State
 from replay.episodes import episode_key, open_episodes, rows_of
 from replay.layout import HEADER_BYTES, Layout, column, describe
-from replay.memory import SHM, check_fits, lock_writer, nameless, start_time
+from replay.memory import SHM, check_fits, lock_writer, nameless, start_time, write_all
 
 Run = tuple[int, int, int]
 """(task, first row, one past the last row)"""
@@ -50,7 +50,7 @@ class Ring:
         self._discarded: set[int] = set()
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913 - sizes, and where they lie
         cls,
         run_id: str,
         dtype: np.dtype,
@@ -60,19 +60,21 @@ class Ring:
         writers: int,
         window: int,
         directory: Path | str = SHM,
+        spilled: bool = False,
         owner: int | None = None,
     ) -> "Ring":
         """Makes the file with all its pages reserved and attaches as its writer.
 
         Args:
+            spilled: ``directory`` is on a disk, and rows are not to be held in memory.
             owner: pid whose life is the life of the run, as ``sweep`` sees it; this process by default.
 
         Raises:
             ConfigError: it does not fit, or a file of this run exists.
         """
-        layout = Layout(run_id, tasks, capacity, writers, window, describe(dtype))
+        layout = Layout(run_id, tasks, capacity, writers, window, describe(dtype), spilled)
         head, directory = layout.encode(), Path(directory)
-        check_fits(layout.total_bytes, directory)
+        check_fits(layout.total_bytes, directory, spilled=spilled)
         file = nameless(directory)
         try:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -151,6 +153,10 @@ class Ring:
         """Removes the file; who has it attached keeps it."""
         self.path.unlink(missing_ok=True)
 
+    def reopen(self) -> int:
+        """The file once more, to read from, without this ring's locks; who asks closes it."""
+        return os.open(f"/proc/self/fd/{self._file}", os.O_RDONLY | os.O_CLOEXEC)
+
     def state(self) -> State:
         """A consistent copy of the committed counters."""
         return self.control.read()[1]
@@ -196,7 +202,7 @@ class Ring:
         kinds = self.kinds[task]
         # A row whose predecessor is overwritten can be drawn no more than one that is overwritten itself, where it needs that.
         upto = min(first + n + self._opening, first + capacity)
-        lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self._spans(max(first, reserved, capacity) + self._opening, upto))
+        lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self.layout.spans(max(first, reserved, capacity) + self._opening, upto))
         self.copy_in(task, first, np.ndarray((n, self.layout.row_bytes), np.uint8, np.ascontiguousarray(source)))
         fresh = 0 if source is not chunk.rows else chunk.transitions
         return {task: first + n, K + task: peek(K + task) + chunk.transitions, 2 * K + task: peek(2 * K + task) + fresh - int(lost)}
@@ -204,15 +210,18 @@ class Ring:
     def copy_out(self, task: int, first: int, into: NDArray[np.uint8]) -> None:
         """Copies rows ``first`` and following into (n, row bytes)."""
         done = 0
-        for a, b in self._spans(first, first + len(into)):
+        for a, b in self.layout.spans(first, first + len(into)):
             into[done : done + b - a] = self.bytes[task, a:b]
             done += b - a
 
     def copy_in(self, task: int, first: int, rows: NDArray[np.uint8]) -> None:
         """Puts rows (n, row bytes) to where row ``first`` lies, the mirror too, without committing them."""
         target, done = self.bytes[task], 0
-        for a, b in self._spans(first, first + len(rows)):
-            target[a:b] = rows[done : done + b - a]
+        for a, b in self.layout.spans(first, first + len(rows)):
+            if self.layout.spilled:
+                write_all(self._file, rows[done : done + b - a], self.layout.row_at(task, a))  # the map would read each page first
+            else:
+                target[a:b] = rows[done : done + b - a]
             self.kinds[task, a:b] = rows[done : done + b - a, self._kind_at]
             done += b - a
             if a < self.layout.mirror:
@@ -235,16 +244,6 @@ class Ring:
         self._discarded = set(discarded)
         self.control.reserved[:] = reserved
         self.control.replace(state)
-
-    def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
-        """Slots of rows [first, stop) as at most two spans, in row order."""
-        if stop <= first:
-            return []
-        capacity = self.layout.capacity
-        start, n = first % capacity, stop - first
-        if start + n <= capacity:
-            return [(start, start + n)]
-        return [(start, capacity), (0, start + n - capacity)]
 
     def whole(self, task: int) -> NDArray[np.int64]:
         """Slots of the committed rows of a task that nothing has begun to overwrite, in row order from ``low`` on."""

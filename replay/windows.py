@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.rows import REST, STEP, opening_rows, repeated
+from core.rows import REST, STEP, encoded_columns, extra_columns, opening_rows, repeated
 from core.types import Batch, Stream
 from replay.layout import column
+from replay.views import ColumnViews
 
 
 def rows_read(dtype: np.dtype, plan: Stream) -> int:
@@ -48,8 +49,15 @@ class Windows:
         self._words = {name: self._first + column(dtype, name)[1] // 4 for name in ("obs", "action", "reward")}
         """where in a window the first transition has them: plain numbers, for whoever traces ``assemble``"""
         self._action_dim = dtype["action"].shape[0]
+        encoded = encoded_columns(dtype)
+        self._here = ColumnViews(dtype, (*encoded, *extra_columns(dtype)), self._first)
+        self._there = ColumnViews(dtype, encoded, self._first + n * self._row_words)
         self.observations: NDArray = np.ndarray((*self._shape, n + 1, self._width), "f4", raw.data, 4 * self._first + at, (*strides, 4))
         """(K, B, n + 1, O - F), as the rows have them"""
+        self._observed: NDArray = np.ndarray(
+            (*self._shape, n + 1, column(dtype, "action")[1] // 4), np.uint32, raw.data, 4 * self._first, (*strides, 4)
+        )
+        """(K, B, n + 1, words): all that stands for an observation, which is what lies in front of the action"""
         self._reward, bootstrap = self._tails(self.buffer)
         self._bootstrap = bootstrap.numpy()
         self._terminated = self.records["terminated"][:, :, 0]
@@ -74,7 +82,7 @@ class Windows:
             return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
         reward, bootstrap = self._tails(buffer)
-        return Batch(obs(0), action, reward, obs(n), bootstrap)
+        return Batch(obs(0), action, reward, obs(n), bootstrap, here=self._here.of(windows), there=self._there.of(windows))
 
     def _tails(self, buffer: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reward and bootstrap, (K, B) each: a column of the windows where nothing is folded, else behind them."""
@@ -106,7 +114,7 @@ class Windows:
         """Flat views (N = K * B) and scratch. The four flag bytes of a row are read as one number."""
         n, N, dtype = self._plan.n_step, self._shape[0] * self._shape[1], self._dtype
         self._rows = self.records.reshape(N, n)
-        self._obs = self.observations.reshape(N, n + 1, -1)
+        self._obs = self._observed.reshape(N, n + 1, -1)
         self._flat_reward, self._flat_bootstrap = self._reward.numpy().reshape(N), self._bootstrap.reshape(N)
         self._flags = np.ndarray((N, n), np.uint32, raw.data, 4 * self._first + column(dtype, "terminated")[1], strides[1:])
         self._ends = np.stack([_flags(dtype, terminated=True, truncated=k < n - 1, kind=255 * (k > 0)) for k in range(n)])
