@@ -188,7 +188,8 @@ class C2FARM:
             params |= named(depth, init_qattention(sizes, generator))
         target = copied(params)
         if self.latent:
-            params |= named(ENCODER, image_context.init_encoder((self.own.pixels[0], self.own.pixels[1]), self.action_dim, self.latent, generator))
+            pixels = (self.own.pixels[0], self.own.pixels[1])
+            params |= named(ENCODER, image_context.init_encoder(pixels, self.action_dim, self.latent, generator))
         return State(params, target, init_adam(params), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:

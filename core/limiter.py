@@ -16,7 +16,7 @@ class SamplesPerInsert:
 
     Two promises, exact because all sums are of integers:
 
-    * updates <= floor((inserted - min_size) * updates_per_step): no step is learned from more than it is entitled to;
+    * updates <= head_start + floor((inserted - min_size) * updates_per_step): no step is learned from more than it is entitled to;
     * an insert that would carry collection more than ``max_lead_steps`` env steps ahead of the updates done is refused.
 
     The second yields where keeping it would stop both sides: while no whole update is entitled, inserting is always allowed. So for every
@@ -30,26 +30,30 @@ class SamplesPerInsert:
         updates_per_step: learner updates per env step, > 0.
         min_size: env steps inserted before the first update; they entitle to none.
         max_lead_steps: env steps that collection may run ahead; 0 is strict alternation.
+        head_start: updates before the first env step, from demonstrations.
 
     Raises:
         ConfigError: a setting that no run can obey.
     """
 
-    def __init__(self, updates_per_step: float, min_size: int, max_lead_steps: int) -> None:
+    def __init__(self, updates_per_step: float, min_size: int, max_lead_steps: int, head_start: int = 0) -> None:
         ratio = _fraction(updates_per_step)
-        for name, value in (("min_size", min_size), ("max_lead_steps", max_lead_steps)):
+        for name, value in (("min_size", min_size), ("max_lead_steps", max_lead_steps), ("head_start", head_start)):
             if not isinstance(value, int) or value < 0:
-                raise ConfigError(f"replay.{name} is {value}. Allowed: a whole number of env steps, 0 or more")
+                unit = "updates" if name == "head_start" else "env steps"
+                raise ConfigError(f"replay.{name} is {value}. Allowed: a whole number of {unit}, 0 or more")
         self._up, self._down = ratio.numerator, ratio.denominator
         self._min_size = min_size
-        self._lead = max_lead_steps
+        self._lead, self._head_start = max_lead_steps, head_start
         self._inserted = 0
         self._updates = 0
-        self._origin = (self._min_size, 0)
+        self._origin = (self._min_size, head_start)
         """(env steps, updates) from which the entitlement is counted; moves only when a run is resumed with other settings."""
 
     def may_insert(self, steps: int) -> bool:
         """Whether ``steps`` more env steps may be collected now."""
+        if self._updates < self._head_start:
+            return False
         return self._owed() + steps * self._up <= self._lead * self._up or self._allowed() == 0
 
     def may_update(self, n: int = 1) -> int:
@@ -74,7 +78,7 @@ class SamplesPerInsert:
         return (self._inserted - steps) * self._up - (self._updates - updates) * self._down
 
     def _allowed(self) -> int:
-        return max(0, self._owed() // self._down)
+        return max(0, self._head_start - self._updates, self._owed() // self._down)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -15,6 +15,7 @@ from actors.recorder import Recorder
 from actors.rounds import RoundWorker
 from actors.worker import ActorWorker
 from core.contracts import Algorithm, ChunkSink, Encoding, Reduce, alone
+from core.demos import Demo
 from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree
 from core.seen import Watch
@@ -26,6 +27,7 @@ from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
 from protocols.plan import each_from_zero, per_goal
 from protocols.schedule import Schedule
+from replay.demos import demo_ring, demos_beside
 from replay.ingest import Ingest
 from replay.ring import Ring
 from replay.rounds import RoundSource, rows_of_round
@@ -89,25 +91,21 @@ def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
     return Ingest(run_id, **ring_size(config, spec)._asdict(), directory=config.replay.folder, spilled=bool(config.replay.spill))
 
 
-def learner(config: RunConfig, spec: TaskSpec, ring: str, demos: str = "") -> LearnerWorker | RoundLearner | RankedLearner:
-    """Attaches to the ring read-only and begins to compile.
-
-    Args:
-        demos: the ring of the run's demonstrations (``replay.demos.demo_file``); empty where it has none.
-    """
+def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RoundLearner | RankedLearner:
+    """Attaches to the ring read-only and begins to compile."""
     ranks = config.learner.ranks
     made = algorithm(config, spec)
     if isinstance(made.plan, Rounds):
         return RoundLearner(made, [rounds(config, spec, made, ring)], [seeds(config).child("learner")], config.learner)
     if ranks == 1:
-        worker = learner_rank(config, spec, ring, 0, alone, 0, demos)
+        worker = learner_rank(config, spec, ring, 0, alone, 0)
     else:
-        worker = RankedLearner(partial(learner_rank, config, spec, ring, demos=demos), ranks, config.learner.device)
+        worker = RankedLearner(partial(learner_rank, config, spec, ring), ranks, config.learner.device)
     worker.compile()
     return worker
 
 
-def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce: Reduce, updates: int, demos: str = "") -> LearnerWorker:
+def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce: Reduce, updates: int) -> LearnerWorker:
     """One of the processes of a learner. All begin with the same networks; each draws its own share of every batch.
 
     Args:
@@ -119,14 +117,32 @@ def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce
         config = replace(config, algo=algo)
     made, tree = algorithm(config, spec), seeds(config).child("learner")
     drawn = tree.child("rank", rank).child("updates", updates) if rank else tree
-    return LearnerWorker(made, [sampler(config, made, ring, drawn, demos)], [drawn], settings, reduce)
+    return LearnerWorker(made, [sampler(config, made, ring, drawn)], [drawn], settings, reduce)
 
 
-def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree, demos: str = "") -> Sampler:
+def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree) -> Sampler:
     """Where a learner's node of the seed tree draws from: all tasks, read-only, and the run's demonstrations if it has any."""
     assert isinstance(made.plan, Stream)
-    shown = Ring.attach(demos) if demos else None
+    shown = Ring.attach(demos_beside(ring)) if config.demos.count else None
     return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer(), demos=shown)
+
+
+def demos(config: RunConfig, spec: TaskSpec, run_id: str, found: Sequence[Sequence[Demo]]) -> Ring:
+    """The ring of the run's demonstrations, made anew with each start: the same ones of the same seed are the same rows.
+
+    Args:
+        found: of each task.
+
+    Raises:
+        ConfigError: the algorithm does not learn from demonstrations, or they are not of such simulators.
+    """
+    made, tree, size = algorithm(config, spec), seeds(config).child("demos"), ring_size(config, spec)
+    assert isinstance(made, Encoding)  # the session has asked
+    chains = []
+    for task, shown in enumerate(found):
+        rng = tree.child("task", task).numpy()
+        chains.append([chain for demo in shown for chain in made.encode_demo(demo, rng)])
+    return demo_ring(run_id, size.dtype, chains, window=size.window, directory=config.replay.folder)
 
 
 def rounds(config: RunConfig, spec: TaskSpec, made: Algorithm, ring: str) -> RoundSource:

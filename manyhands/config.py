@@ -38,6 +38,8 @@ class ReplayConfig:
     """transitions stored before the first update"""
     max_lead_steps: int = 2000
     """env steps that collection may run ahead of the updates they entitle to"""
+    head_start: int = 0
+    """updates before the first env step, from demonstrations alone"""
     spill: str = ""
     """folder of a disk that holds the rows, where memory does not suffice; empty: shared memory"""
 
@@ -46,12 +48,29 @@ class ReplayConfig:
             raise ConfigError(f"replay.capacity is {self.capacity}; it must be at least 1 row")
         if self.spill and not self.folder.is_absolute():
             raise ConfigError(f"replay.spill is {self.spill!r}; components have other working directories: it must begin with /")
-        SamplesPerInsert(self.updates_per_step, self.min_size, self.max_lead_steps)  # says what is wrong with the others
+        SamplesPerInsert(self.updates_per_step, self.min_size, self.max_lead_steps, self.head_start)  # says what is wrong with the others
 
     @property
     def folder(self) -> Path:
         """Where the file of a run's ring lies."""
         return Path(self.spill or SHM)
+
+
+@dataclass(frozen=True)
+class DemosConfig:
+    """Demonstrations that a run learns from, for algorithms that can: c2farm."""
+
+    count: int = 0
+    """of each task; what is missing in the folder is collected before the run begins, by the simulator's expert"""
+    folder: str = ""
+    """where they are kept, see `manyhands demos`; empty: demos, in the folder of the runs"""
+    seed: int = 0
+    """of the simulators that demonstrate what is missing"""
+
+    def __post_init__(self) -> None:
+        for name in ("count", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"demos.{name} is {getattr(self, name)}; it must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -155,6 +174,7 @@ class RunConfig:
     """ray only: collect and update in strict turns, bit-equal to inline"""
     actors: ActorConfig = field(default_factory=ActorConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    demos: DemosConfig = field(default_factory=DemosConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -232,9 +252,15 @@ class RunConfig:
         _check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
         ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), "cpu")
-        if self.replay.min_size > self.replay.capacity * len(self.tasks):
-            raise ConfigError(f"replay.min_size is {self.replay.min_size} but replay holds {self.replay.capacity * len(self.tasks)} rows")
+        self._check_replay()
         return self
+
+    def _check_replay(self) -> None:
+        replay, room = self.replay, self.replay.capacity * len(self.tasks)
+        if replay.head_start and not self.demos.count:
+            raise ConfigError(f"replay.head_start is {replay.head_start} updates from demonstrations, but demos.count is 0: set that")
+        if replay.min_size > room:
+            raise ConfigError(f"replay.min_size is {replay.min_size} but replay holds {room} rows")
 
 
 def _check_finite(where: str, value: Any) -> None:

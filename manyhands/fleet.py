@@ -16,9 +16,11 @@ from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed, Counters
+from manyhands.demos import of_run
 from manyhands.shortage import Short, short_tasks
 from manyhands.stack import learner_factory
 from protocols.evaluator import Evaluation
+from replay.demos import demo_file
 from replay.ingest import ring_file
 from replay.memory import sweep
 from replay.ring import Ring
@@ -94,6 +96,9 @@ class Fleet:
         if saved and not exact:
             self._ask("ingest", "discard_open")
             self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
+        if config.demos.count:
+            demo_file(self.run_id, config.replay.folder).unlink(missing_ok=True)
+            self.demos = build.demos(config, self.spec, self.run_id, of_run.load(config, self.folder))
         for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own
             self._start_actor(name)
         self._start_evaluator()
@@ -130,9 +135,11 @@ class Fleet:
     def close(self) -> None:
         """Ends all components and frees the shared memory."""
         self.backend.close()
-        if self.ring is not None:
-            self.ring.close()
-        ring_file(self.run_id, self.config.replay.folder).unlink(missing_ok=True)
+        for ring in (self.ring, self.demos):
+            if ring is not None:
+                ring.close()
+        for file in (ring_file, demo_file):
+            file(self.run_id, self.config.replay.folder).unlink(missing_ok=True)
 
     # ---- what the loop asks -------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from manyhands.config import RunConfig
 
 STREAM_ONLY = {
     "replay": (),
+    "demos": (),
     "actors": ("chunk", "steps_per_call", "random_steps"),
     "learner": ("compile", "eager_first", "cuda_graph", "updates_per_launch", "metrics_every"),
 }

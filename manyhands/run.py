@@ -89,7 +89,7 @@ class Run:
         replay = self.config.replay
         if self.fleet.on_policy:
             return RoundBarrier(self.config.actors.actors)
-        return SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps)
+        return SamplesPerInsert(replay.updates_per_step, replay.min_size, replay.max_lead_steps, replay.head_start)
 
     def describe(self) -> str:
         """One line on how this run works."""

@@ -76,6 +76,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     from core.rows import opening_rows
     from core.types import Rounds
     from manyhands import build, warm_start
+    from manyhands.demos import of_run
     from replay.memory import required_bytes
 
     source = warm_start.find(config, root)
@@ -86,6 +87,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     size = build.ring_size(config, spec)
     check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
+    of_run.check_use(config, spec)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):
         check_rounds(config)
@@ -139,10 +141,11 @@ def check_rings(one: int, at_once: int, replay: ReplayConfig) -> None:
 
 
 def enter(config: RunConfig, root: Path) -> Row:
-    """A new run: its row and its folder with the settings, and with a copy of the networks that it begins with."""
+    """A new run: its row and its folder with the settings, with a copy of the networks that it begins with, and of its demonstrations."""
     from manyhands import warm_start
+    from manyhands.demos import of_run
 
-    registry, source = Registry(root), warm_start.find(config, root)
+    registry, source, shown = Registry(root), warm_start.find(config, root), of_run.gather(config, root, Console())
     try:
         run_id = registry.create(config.preset, config.seed)
     except OSError as error:
@@ -151,6 +154,7 @@ def enter(config: RunConfig, root: Path) -> Row:
     config_file.save(config, row.path / "config.json")
     if source is not None:
         warm_start.keep(source, row.path)
+    of_run.keep(shown, row.path)
     return row
 
 
@@ -219,11 +223,13 @@ def backend_of(config: RunConfig, folder: Path) -> Backend:
 def _go(
     config: RunConfig, spec: "TaskSpec", registry: Registry, row: Row, console: Console, *, resume: bool, step: int | None = None
 ) -> int:
+    from manyhands.demos import of_run
     from manyhands.loop import train as loop
     from manyhands.run import Run
 
     console.print(f"run [bold]{row.id}[/bold] in {row.path}")
     try:
+        of_run.check_fit(config, spec, row.path)
         with Run(config, spec, backend_of(config, row.path), registry, row.id, row.path) as run:
             try:
                 run.start(resume=resume, step=step)

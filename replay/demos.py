@@ -28,6 +28,12 @@ def demo_file(run_id: str, directory: Path | str = SHM) -> Path:
     return ring_file(demo_name(run_id), directory)
 
 
+def demos_beside(ring: Path | str) -> Path:
+    """The same, from where the run's own ring lies."""
+    ring = Path(ring)
+    return ring.with_name(f"{ring.stem}-demos{ring.suffix}")
+
+
 def rows_of(chain: Chain, dtype: np.dtype) -> NDArray:
     """The rows (n + 1,) of a chain: its transitions and the closing row.
 

@@ -1,0 +1,79 @@
+"""The demonstrations that a run learns from: found or collected before it begins, then kept in its own folder for every resume."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.contracts import Encoding
+from core.demofile import read
+from core.demos import Demo, check
+from core.errors import ConfigError, DemoError
+from manyhands.config import RunConfig
+from manyhands.demos import store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from core.types import TaskSpec
+
+FOLDER = "demos"
+"""below the run's, then the number of the task"""
+
+
+def check_use(config: RunConfig, spec: "TaskSpec") -> None:
+    """Raises ConfigError where demonstrations are asked for that nobody would learn from."""
+    from manyhands import build
+
+    if config.demos.count and not isinstance(build.algorithm(config, spec), Encoding):
+        raise ConfigError(f"demos.count is {config.demos.count}, but {config.algorithm} does not learn from demonstrations. Allowed: 0")
+
+
+def gather(config: RunConfig, root: Path, console: "Console") -> list[list[Path]]:
+    """Files of each task; those that are not there yet are collected now.
+
+    Raises:
+        ConfigError, DemoError: there are none, and none can be made.
+    """
+    folder, found = Path(config.demos.folder or store.home(root)), []
+    for task in config.tasks if config.demos.count else ():
+        have = len(store.find(folder, task, config.demos.count, config.simulator_options))
+        if have < config.demos.count:
+            console.print(f"[dim]collecting {config.demos.count - have} demonstrations of {task} ...[/dim]")
+        processes = len(os.sched_getaffinity(0))
+        found.append(store.ensure(task, config.demos.count, config.simulator_options, folder, config.demos.seed, processes=processes))
+    return found
+
+
+def keep(found: list[list[Path]], folder: Path) -> None:
+    """Copies them into the run's folder, by links where the disk has them."""
+    for task, paths in enumerate(found):
+        own = folder / FOLDER / str(task)
+        own.mkdir(parents=True, exist_ok=True)
+        for number, path in enumerate(paths):
+            try:
+                os.link(path, store.path_of(own, number))
+            except OSError:
+                shutil.copyfile(path, store.path_of(own, number))
+
+
+def load(config: RunConfig, folder: Path) -> list[list[Demo]]:
+    """Those of the run in ``folder``, of each task.
+
+    Raises:
+        DemoError: one is missing or damaged.
+    """
+    return [
+        [read(store.path_of(folder / FOLDER / str(task), number)) for number in range(config.demos.count)]
+        for task in range(len(config.tasks))
+    ]
+
+
+def check_fit(config: RunConfig, spec: "TaskSpec", folder: Path) -> None:
+    """Raises DemoError where one is of other cameras or sizes than the run's simulators."""
+    for task, demos in zip(config.tasks, load(config, folder), strict=True):
+        for demo in demos:
+            try:
+                check(demo, spec)
+            except DemoError as error:
+                raise DemoError(f"{task}: {error}; fix: the simulator options that they were collected with") from None
