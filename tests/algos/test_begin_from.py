@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import algos
-from core.contracts import Transferring
+from core.contracts import Encoding, Transferring
 from core.errors import ConfigError
 from core.tree import map_tree, named_leaves
 from tests.algos.made import OBS, SIMULATORS, batch, made, on_policy, params, seen
@@ -47,8 +47,8 @@ def acted(algorithm, state, task: int) -> list[np.ndarray]:
     for noise in (None, rng.standard_normal((N, algorithm.noise_dim), dtype=np.float32)):
         carry = None
         for first in (True, False):
-            obs = rng.standard_normal((N, OBS), dtype=np.float32)
-            action, carry, _ = algorithm.act(params(algorithm, state), carry, seen(N, task, obs=obs, first=first), noise)
+            sight, obs = isinstance(algorithm, Encoding), rng.standard_normal((N, OBS), dtype=np.float32)
+            action, carry, _ = algorithm.act(params(algorithm, state), carry, seen(N, task, obs=obs, first=first, sight=sight), noise)
             actions.append(action)
     return actions
 
@@ -109,6 +109,8 @@ def test_its_optimiser_is_fresh_and_nothing_is_shared(name, settings, policy_onl
         ("rl2", {"cell": "lstm"}, "algo.cell is lstm"),
         ("rl2", {"hidden": 16}, "algo.hidden is 16"),
         ("rl2", {"seen_reward_scale": 0.1}, "algo.seen_reward_scale is 0.1"),
+        ("c2farm", {"reach": (0.1,)}, "algo.reach is"),
+        ("c2farm", {"channels": 8}, "algo.channels is 8"),
         ("pearl", {"latent_dim": 4}, "algo.latent_dim is 4"),
         ("pearl", {"critic": "twin"}, "algo.critic is twin"),
         ("pearl", {"context": 9}, "algo.context is 9"),

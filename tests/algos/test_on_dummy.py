@@ -6,30 +6,32 @@ import torch
 
 import algos
 from core.checkpoint import Checkpoints
+from core.contracts import Encoding
 from core.rows import row_dtype
 from core.seen import Watch
 from core.tree import map_tree, named_leaves
 from simulators.pool import SimulatorPool
-from tests.algos.made import batch, made, params
+from tests.algos.made import SEEING, batch, columns_of, made, params
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
 @pytest.mark.parametrize("name", algos.names())
 def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
-    with SimulatorPool("dummy:point", [0, 1, 2], {"horizon": 10}) as pool:
+    task, options = ("blocks:touch", {"size": 16}) if name in SEEING else ("dummy:point", {})
+    with SimulatorPool(task, [0, 1, 2], {"horizon": 10, **options}) as pool:
         algorithm = made(name, tasks, pool.spec)
         state = algorithm.init([3])
         own = params(algorithm, state)
         assert all(v.dtype == np.float32 for v in own.values())
-        declared = {field.name: field for field in algorithm.fields()}
-        assert set(declared) < set(row_dtype(pool.spec, declared.values()).names) or not declared
+        declared, encoded = columns_of(algorithm), algorithm.encoded() if isinstance(algorithm, Encoding) else None
+        assert set(declared) < set(row_dtype(pool.spec, algorithm.fields(), encoded).names) or not declared
         pool.reset([0, 0, 0])
-        carry, watch = None, Watch(np.full(3, tasks - 1), 2)
+        carry, watch = None, Watch(np.full(3, tasks - 1), pool.spec.action_dim)
         for t in range(12):
             noise = np.random.default_rng(t).standard_normal((3, algorithm.noise_dim), dtype=np.float32)
             action, carry, extra = algorithm.act(own, carry, watch.seen(pool.obs), noise)
             assert extra.keys() == declared.keys()
-            assert all(extra[key].shape == (3, *field.shape) for key, field in declared.items())
+            assert all(extra[key].shape == (3, *shape) for key, shape in declared.items())
             watch.acted(action)
             step = pool.step(np.clip(action, -1, 1))
             watch.stepped(step.reward, step.terminated | step.truncated)
