@@ -27,7 +27,8 @@ from torch import Tensor
 import algos
 from algos.lib.reptile import annealed, interpolate, optimizer_of, weights_of
 from algos.lib.settings import not_negative, one_of, positive, positive_share
-from core.contracts import Algorithm, Reduce, alone
+from core.contracts import Algorithm, Encoding, Reduce, alone
+from core.demos import Demo
 from core.errors import ConfigError
 from core.tree import map_tree
 from core.types import Batch, Field, Seen, Stream, TaskSpec
@@ -95,6 +96,7 @@ class Reptile:
         self.config, self.inner = config, inner
         self.plan = replace(inner.plan, tasks=1, hold=config.inner_updates)
         self.noise_dim = inner.noise_dim
+        self.whole_graph = getattr(inner, "whole_graph", True)
 
     def fields(self) -> tuple[Field, ...]:
         return self.inner.fields()
@@ -140,6 +142,21 @@ class Reptile:
         return {**metrics, "meta_step": eps}
 
 
+class SeeingReptile(Reptile):
+    """Around an algorithm that keeps of observations what it has made of them."""
+
+    inner: Any
+
+    def encoded(self) -> tuple[Field, ...]:
+        return self.inner.encoded()
+
+    def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
+        return self.inner.encode(params, seen)
+
+    def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
+        return self.inner.encode_demo(demo, rng)
+
+
 def _where(ends: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """Of each seed: the new leaf where its task ends."""
     return torch.where(ends.reshape(-1, *[1] * (old.dim() - 1)), new, old)
@@ -147,4 +164,5 @@ def _where(ends: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> Reptile:
     """For any number of tasks of one spec: the inner algorithm is made for one, and for the simulators of all."""
-    return Reptile(config, algos.find(config.inner).make(config.settings, spec, 1, simulators * tasks))
+    inner = algos.find(config.inner).make(config.settings, spec, 1, simulators * tasks)
+    return (SeeingReptile if isinstance(inner, Encoding) else Reptile)(config, inner)
