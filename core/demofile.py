@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,10 +50,10 @@ def write(path: Path, demo: Demo) -> None:
     """Writes a demonstration: the whole file or, where that ends in the middle, nothing under this name.
 
     Raises:
-        DemoError: it is not a demonstration.
+        DemoError: it is not a demonstration, or cannot be written.
     """
     check(demo)
-    arrays = {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in _arrays(demo).items()}
+    arrays = {name: np.asarray(values, values.dtype.newbyteorder("="), order="C") for name, values in _arrays(demo).items()}
     about = {
         name: {"dtype": values.dtype.name, "shape": values.shape, "shuffled": values.dtype.kind == "f"} for name, values in arrays.items()
     }
@@ -63,12 +63,20 @@ def write(path: Path, demo: Demo) -> None:
     tree = {"task": demo.task, "success": bool(demo.success), "info": dict(demo.info), "arrays": about}
     told = json.dumps(tree)
     blobs = {name: _packed(values) for name, values in arrays.items()}
-    digest = _digest(told, {name: blob.data for name, blob in blobs.items()})
+    digest = _digest(told, {name: memoryview(blob.data.data) for name, blob in blobs.items()})
     metadata = {"format": KIND, "version": str(VERSION), "demo": told, "sha256": digest}
+    try:
+        _replace(path, treefile.safetensors_bytes(blobs, metadata))
+    except OSError as error:
+        raise DemoError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _replace(path: Path, pieces: Iterable[Any]) -> None:
+    """The whole file, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        treefile.write(part, treefile.safetensors_bytes(blobs, metadata))
+        treefile.write(part, pieces)
         os.replace(part, path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -87,11 +95,11 @@ def read(path: Path) -> Demo:
     try:
         with path.open("rb") as file:
             file.seek(head.begins)
-            data = np.frombuffer(file.read(), np.uint8)
+            data = memoryview(file.read())
         parts = {name: data[begin:end] for name, (begin, end) in head.offsets.items()}
         if max(end for _, end in head.offsets.values()) != len(data) or _digest(head.told, parts) != head.sha256:
             raise DemoError(f"{path} is damaged: its checksum is another. Fix: delete it, and collect or import it again")
-        arrays = {name: _unpacked(parts[name].tobytes(), head.arrays[name], f"{path}, array {name}") for name in head.arrays}
+        arrays = {name: _unpacked(parts[name], head.arrays[name], f"{path}, array {name}") for name in head.arrays}
     except (OSError, MemoryError, zstandard.ZstdError) as error:
         raise DemoError(f"{path} cannot be read: {error}") from None
     demo = _demo(head, arrays)
@@ -135,7 +143,7 @@ def _head(metadata: Mapping[str, str], header: Mapping[str, Any], begins: int, r
     tree = json.loads(metadata["demo"])
     offsets = {name: (int(entry["data_offsets"][0]), int(entry["data_offsets"][1])) for name, entry in header.items()}
     fits = offsets.keys() == tree["arrays"].keys() and all(0 <= begin <= end <= room for begin, end in offsets.values())
-    plain = all((entry["dtype"], entry["shape"]) == ("U8", [np.subtract(*offsets[name][::-1])]) for name, entry in header.items())
+    plain = all((entry["dtype"], entry["shape"]) == ("U8", [offsets[name][1] - offsets[name][0]]) for name, entry in header.items())
     if not fits or not plain or {"frames", "keyframes"} - offsets.keys():
         raise ValueError
     for entry in tree["arrays"].values():
@@ -178,7 +186,7 @@ def _packed(values: NDArray) -> treefile.Blob:
     return treefile.Blob("U8", (len(packed),), packed)
 
 
-def _unpacked(data: bytes, entry: Mapping[str, Any], where: str) -> NDArray:
+def _unpacked(data: memoryview, entry: Mapping[str, Any], where: str) -> NDArray:
     size, dtype = _size(entry), np.dtype(entry["dtype"])
     if zstandard.frame_content_size(data) != size:
         raise DemoError(f"{where} does not have the {size} bytes that its shape needs")
@@ -188,10 +196,10 @@ def _unpacked(data: bytes, entry: Mapping[str, Any], where: str) -> NDArray:
     return plain.view(dtype).reshape(entry["shape"])
 
 
-def _digest(told: str, parts: Mapping[str, NDArray]) -> str:
+def _digest(told: str, parts: Mapping[str, memoryview]) -> str:
     """sha256 of the metadata, then of each array's name and packed bytes, in the order of the names."""
     digest = hashlib.sha256(told.encode())
     for name in sorted(parts):
         digest.update(name.encode())
-        digest.update(memoryview(parts[name]))
+        digest.update(parts[name])
     return digest.hexdigest()

@@ -75,9 +75,9 @@ class Camera:
             painted = (bright[..., None] * thing.colour).astype(np.uint8)
             depths[window] = np.where(seen, near, depths[window])
             colours[window] = np.where(seen[..., None], painted, colours[window])
-        return colours, depths.astype(np.float32)
+        return colours, depths
 
-    def _table(self) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    def _table(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The picture without any thing: a table of two browns, and grey behind it."""
         with np.errstate(divide="ignore"):
             depth = -self.eye[2] / self.rays[..., 2]
@@ -85,7 +85,7 @@ class Camera:
         table = (depth > 0) & (depth < WALL_M) & (np.abs(point) < TABLE_M).all(-1)
         odd = (np.floor(point / 0.1).sum(-1) % 2).astype(bool)
         colours = np.where(odd[..., None], (120, 96, 72), (132, 108, 84))
-        return np.where(table[..., None], colours, (90, 96, 104)).astype(np.uint8), np.where(table, depth, WALL_M)
+        return np.where(table[..., None], colours, (90, 96, 104)).astype(np.uint8), np.where(table, depth, WALL_M).astype(np.float32)
 
     def _window(self, thing: Ball | Box) -> tuple[slice, slice] | None:
         """The pixels among which a thing is; None where it is out of sight."""

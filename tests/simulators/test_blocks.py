@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import simulators
+from core.demos import keyframes
 from core.errors import ConfigError, SimulatorError
 from core.poses import action_of, target_of
 from core.types import Keyframes
@@ -55,6 +56,14 @@ def test_frames_are_what_a_demo_says(name):
     assert (demo.observations["obs"][:, -1] == 1).all()
     # What is filmed on the way is not one step: no frame jumps.
     assert np.abs(np.diff(demo.motion["gripper_pose"][:, :3], axis=0)).max() <= 0.0201
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_keyframes_could_be_found_by_standing_still(name):
+    demo = simulators.make(name, 1, size=8).demonstrate(4)
+    found = keyframes(demo.motion)
+    assert len(found) <= len(demo.keyframes) + 1, "a gripper that a button stops stands still once more"
+    assert (np.abs(found[:, None] - demo.keyframes).min(0) <= 2).all()
 
 
 def test_every_pixel_of_the_table_lies_on_it_and_of_the_ball_on_the_ball():
