@@ -160,5 +160,7 @@ def test_the_first_update_waits_for_every_tasks_share():
     )
     assert short_tasks([200, 12], replay, 1) == []
     assert short_tasks([200, 0], replay, 1) == [Short(1, 0, 1)]
+    assert short_tasks([200, 0, 0], replay, 1, [0, 7, 0]) == [Short(2, 0, 1)]
+    assert short_tasks([0, 12], replay, 0, [3, 0]) == [Short(1, 12, 200)], "who has demonstrations is not waited for"
     assert wanted(tiny(replay={"min_size": 1, "capacity": 1000}).replay, 4, 0) == 1
     assert wanted(tiny(replay={"min_size": 1000, "capacity": 1000}).replay, 1, 0) == 250, "closing rows take room: 1000 could never be live"
