@@ -164,5 +164,5 @@ def _where(ends: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 def make(config: Config, spec: TaskSpec, tasks: int, simulators: int = 1) -> Reptile:
     """For any number of tasks of one spec: the inner algorithm is made for one, and for the simulators of all."""
-    inner = algos.find(config.inner).make(config.settings, spec, 1, simulators * tasks)
+    inner: Algorithm = algos.find(config.inner).make(config.settings, spec, 1, simulators * tasks)
     return (SeeingReptile if isinstance(inner, Encoding) else Reptile)(config, inner)

@@ -146,7 +146,7 @@ class Batch(NamedTuple):
     context: "Tensor | tuple[()]" = ()
     """(T, C, O + A + 1) float32: observation, action and reward of C transitions of each task; nothing where the plan asks for none"""
     context_here: "dict[str, Tensor] | tuple[()]" = ()
-    """(T, C, ...) by name: ``action``, ``reward`` and the algorithm's own columns of the same transitions"""
+    """(T, C, ...) by name, of the same transitions: ``action``, ``reward`` and the columns that encode the observation, if any do"""
     here: "dict[str, Tensor] | tuple[()]" = ()
     """(K, B, ...) by name: the algorithm's own columns of the transition, those that encode its observation and the others"""
     there: "dict[str, Tensor] | tuple[()]" = ()

@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.worker import Report
 from core.errors import SimulatorError
-from core.types import Rounds, TaskSpec, Weights
+from core.types import Rounds, Stream, TaskSpec, Weights
 from learner.device import choose
 from manyhands import build
 from manyhands.backends import Backend, ComponentDied
@@ -64,6 +64,8 @@ class Fleet:
         settings, strict, plan = config.actors, config.strict, build.algorithm(config, spec).plan
         self.on_policy = isinstance(plan, Rounds)
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
+        self.infers = isinstance(plan, Stream) and plan.context > 0
+        """a context is of what a policy did: demonstrations are none"""
         self.balance = Balance(settings.actors, strict=strict, ahead=choose(config.learner.device).type == "cuda")
         if isinstance(plan, Rounds):
             self.per_call, self.call_size, self.updates_per_call = plan.episodes, 1, 1
@@ -151,7 +153,7 @@ class Fleet:
         assert self.ring is not None  # started
         if self.on_policy:
             return True
-        shown = self.demos.state().live.tolist() if self.demos is not None else ()
+        shown = self.demos.state().live.tolist() if self.demos is not None and not self.infers else ()
         short = short_tasks(self.ring.state().live.tolist(), self.config.replay, self.counters.updates, shown)
         self.short = short if self.counters.stored >= self.config.replay.min_size else []
         return not short

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-from core.rows import opening_rows, repeated
+from core.rows import encoded_columns, opening_rows, repeated
 from core.types import Stream
 from replay.layout import column
+from replay.views import ColumnViews
 from replay.windows import observation, observed_words
 
 
@@ -23,6 +24,8 @@ class Context:
         self.rows = opening_rows(dtype) + 1
         """that the window of a transition spans"""
         before = opening_rows(dtype) * dtype.itemsize // 4
+        encoded = encoded_columns(dtype)
+        self._own = ColumnViews(dtype, (*encoded, "action", "reward") if encoded else (), before)
         self._words = {name: before + column(dtype, name)[1] // 4 for name in ("obs", "action", "reward")}
         self._row_words, self._action_dim = dtype.itemsize // 4, dtype["action"].shape[0]
         self.words = self._words["reward"] + 1
@@ -40,3 +43,7 @@ class Context:
         obs = observation(windows, self._words["obs"], self._width, self._repeated, self._row_words)
         action, reward = self._words["action"], self._words["reward"]
         return torch.cat([*obs, windows[..., action : action + self._action_dim], windows[..., reward : reward + 1]], -1)
+
+    def columns(self, buffer: torch.Tensor) -> dict[str, torch.Tensor] | tuple[()]:
+        """Name -> (T, C, ...): action, reward and what encodes the observation, where an algorithm does that."""
+        return self._own.of(self.gathered(buffer).view(*self._shape, self.words))

@@ -117,7 +117,9 @@ class Sampler:
             batch = batch._replace(chosen=buffer[-T:].long())
         if self._weight_at:
             batch = batch._replace(weight=buffer[self._weight_at].view(*batch.reward.shape))
-        return batch._replace(context=self._context.assemble(buffer)) if self._context else batch
+        if self._context:
+            batch = batch._replace(context=self._context.assemble(buffer), context_here=self._context.columns(buffer))
+        return batch
 
     def draw(self) -> Batch:
         """The next batch, valid until the next call; for whoever is in no hurry."""

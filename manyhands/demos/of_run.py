@@ -9,6 +9,7 @@ from core.contracts import Encoding
 from core.demofile import read
 from core.demos import Demo, check
 from core.errors import ConfigError, DemoError
+from core.types import Stream
 from manyhands.config import RunConfig
 from manyhands.demos import store
 
@@ -25,7 +26,11 @@ def check_use(config: RunConfig, spec: "TaskSpec") -> None:
     """Raises ConfigError where demonstrations are asked for that nobody would learn from."""
     from manyhands import build
 
-    if config.demos.count and not isinstance(build.algorithm(config, spec), Encoding):
+    made = build.algorithm(config, spec)
+    if config.replay.head_start and isinstance(made.plan, Stream) and made.plan.context:
+        head = f"replay.head_start is {config.replay.head_start}, but this algorithm needs what its policy did of every task"
+        raise ConfigError(f"{head}, which is nothing before the first env step. Allowed: 0")
+    if config.demos.count and not isinstance(made, Encoding):
         raise ConfigError(f"demos.count is {config.demos.count}, but {config.algorithm} does not learn from demonstrations. Allowed: 0")
 
 
