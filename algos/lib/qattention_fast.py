@@ -102,7 +102,7 @@ def _rest(params: Mapping[str, Tensor], name: str, y: Tensor) -> Tensor:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(B, V, V, V, in) -> (B, V, V, V, out), as a convolution that sees one voxel: on a CPU three times as fast as torch's float32 product."""
+    """(B, V, V, V, in) -> (B, V, V, V, out), as a convolution that sees one voxel: a CPU is quicker with it than with a matrix product."""
     return _conv(x, weight[..., None, None, None], bias)
 
 
