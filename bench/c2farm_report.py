@@ -12,16 +12,17 @@ JUDGED = 128
 ALIKE, ALIKE_SHORT = 1e-3, 3e-2
 """largest relative differences of losses, mean Q and step that count as the same, in float32 and with a body in bfloat16"""
 SETTINGS = f"""
-One update is one gradient step of both depths, each with its own network and target, as the peer ships it: grids of {VOXELS} voxels per axis,
-64 channels, {BINS} bins per angle, proprioception of {LOW_DIM} numbers, one camera of {PIXELS} x {PIXELS}, second grid {REACH} m to every side, Adam (5e-4,
-weight decay 1e-6), gradients clipped at 0.01, tau 0.0025, double Q-learning, both regularisers 1.0. Two rows in five are terminal.
+One update is one gradient step of both depths, each with its own network and target, as the peer ships it: grids of {VOXELS} voxels
+per axis, 64 channels, {BINS} bins per angle, proprioception of {LOW_DIM} numbers, one camera of {PIXELS} x {PIXELS}, second grid
+{REACH} m to every side, Adam (5e-4, weight decay 1e-6), gradients clipped at 0.01, tau 0.0025, double Q-learning, both regularisers 1.0.
+Two rows in five are terminal.
 """
 TIMED = f"""
 - **{STORED}**: what a run of {OURS} does. Replay keeps sparse grids, made once by the actor; the update spreads them out.
 - **{IMAGES}**: {OURS} makes the clouds and grids of both depths and states anew from depth and colour; {PEER} from tensors of points and
   colours that are ready on its device, as its preprocessing leaves them. Crops of {CROP} x {CROP} pixels at the second depth on all sides.
-- **{ACT}**: from points and colours of one camera to place, rotation and gripper, both depths, always float32; {OURS} looks at all points at the
-  second depth.
+- **{ACT}**: from points and colours of one camera to place, rotation and gripper, both depths, always float32; {OURS} looks at all
+  points at the second depth.
 - **{OURS}** goes through the batch in parts. **{SHORT}** computes all but the valuing layers in bfloat16 from float32 weights:
   *not the same function*, and what that does to learning is not measured here. Both run with glibc's allocator told to keep memory.
 - **{PEER}** is as shipped; **{TUNED}** has the same three environment variables as ours. The fairer comparison of the rewriting itself.
@@ -107,10 +108,10 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         *heading("One C2F-ARM update and action: manyhands against the code of its authors", result, PEER),
         *SETTINGS.strip().splitlines(),
-        f"Computed on {about['device']}; made-up scenes, boxes on a table, the same for all. Every side is a process bound to the same cores,",
-        f"with the threads of the case; up to {about['rounds']} rounds, in turns, of {about['slice_s']} s (at least 1 update, 3 actions) per mode.",
-        "Ratios are medians of the ratios within a round. The last columns: CPU seconds per second of that process, and of all others on the",
-        "machine together.",
+        f"Computed on {about['device']}; made-up scenes, boxes on a table, the same for all. Every side is a process bound to the same",
+        f"cores, with the threads of the case; up to {about['rounds']} rounds, in turns, of {about['slice_s']} s (at least 1 update,",
+        "3 actions) per mode. Ratios are medians of the ratios within a round. The last columns: CPU seconds per second of that process,",
+        "and of all others on the machine together.",
         load(about),
         *body(TIMED, [case_page(*case) for case in result["cases"].items()], DIFFERENCES),
     ]

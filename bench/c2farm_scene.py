@@ -73,7 +73,7 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             best[on], colour[on] = enter[on], rng.integers(40, 255, 3)
     colour = np.clip(colour + rng.normal(0, 5, colour.shape), 0, 255).astype(np.uint8)
     shape = (PIXELS, PIXELS)
-    return best.reshape(shape).astype(np.float32), colour.reshape(*shape, 3), middle + [0, 0, half[2] - 0.005]
+    return best.reshape(shape).astype(np.float32), colour.reshape(*shape, 3), middle + np.array([0.0, 0.0, half[2] - 0.005])
 
 
 def make_scenes(batch: int) -> Scenes:

@@ -50,6 +50,7 @@ class Update(NamedTuple):
 def initial() -> list[Any]:
     """The networks of both depths that all sides begin with, sizes and parameters."""
     import torch
+
     from algos.lib import qattention
 
     made = [qattention.Sizes(LOW_DIM, heads, voxels=VOXELS) for heads in ((), qattention.arm_heads(rotation_bins=BINS))]
@@ -82,6 +83,7 @@ class Ours:
 
     def __init__(self, sizes: Sizes, scenes: Scenes, threads: int, short: bool) -> None:
         import torch
+
         from algos.lib.adam import init_adam
 
         torch.set_num_threads(threads)
@@ -121,6 +123,7 @@ class Ours:
 
     def rows(self, depth: int, kept: list[Any]) -> Any:
         import torch
+
         from algos.lib import coarse_to_fine as ctf
         from algos.lib.voxels import dense, flat, label
 
@@ -153,6 +156,7 @@ class Ours:
     def update(self, kept: list[Any]) -> Any:
         """Equations 1 to 6 of both depths, and the priorities of the rows."""
         import torch
+
         from algos.lib import coarse_to_fine as ctf
 
         self.updates += 1
@@ -172,6 +176,7 @@ class Ours:
     def act(self) -> None:
         """From a cloud of points to a place, a rotation and a state of the gripper. All points at both depths, float32 always."""
         import torch
+
         from algos.lib import coarse_to_fine as ctf
         from algos.lib.qattention_fast import fast
         from algos.lib.rotations import from_bins
@@ -192,6 +197,7 @@ class Ours:
 
     def eye(self) -> tuple[Any, Any, Any]:
         import torch
+
         from algos.lib.voxels import cloud
 
         points = cloud(self.scenes.depth[0, 0], INTRINSICS, camera())
@@ -204,7 +210,7 @@ def said(first: Update, parameters: list[int], acted: list[Any]) -> dict[str, An
     return {"first": first._asdict(), "parameters": parameters, "rss_gib": memory, "acted": acted, "call_limit_s": CALL_LIMIT_S}
 
 
-def make(side: str, case: str, threads: int, rows: int) -> Any:  # noqa: ARG001 - all scenes of a case are one batch
+def make(side: str, case: str, threads: int, rows: int) -> Any:
     sizes = CASES[case]
     scenes = make_scenes(sizes.batch)
     if side in (OURS, SHORT):

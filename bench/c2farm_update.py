@@ -1,8 +1,8 @@
 """One C2F-ARM update, and one action, manyhands against the code of its authors: ``python bench/c2farm_update.py``.
 
 The peer is stepjam/ARM (torch), cloned from GitHub or taken from a clone on this machine (``--arm-source``); nothing is installed, all
-sides run under this Python and torch. ``--device cuda`` computes on a GPU and writes bench/results/c2farm_update_gpu.{md,json}. Otherwise as
-``bench/sac_update.py``; results: bench/results/c2farm_update.{md,json}.
+sides run under this Python and torch. ``--device cuda`` computes on a GPU and writes bench/results/c2farm_update_gpu.{md,json}.
+Otherwise as ``bench/sac_update.py``; results: bench/results/c2farm_update.{md,json}.
 """
 
 import os
