@@ -26,14 +26,14 @@ from algos.lib import grids, image_context, settings
 from algos.lib.adam import AdamState, init_adam
 from algos.lib.coarse_to_fine import Descent, Gradients, Regular, Rows, descend, gradients, greedy, priority, row_priority
 from algos.lib.exploration import disturbs, moved, noise_dim, turned
-from algos.lib.keyframe_rows import Augmentation, KeyframeRows, Looked
+from algos.lib.keyframe_rows import BINS, Augmentation, KeyframeRows, Looked
 from algos.lib.next_best_pose import Choice, Space
 from algos.lib.posterior import kl_to_prior, product_of_gaussians
 from algos.lib.qattention import Params, Sizes, Values, arm_heads, init_qattention
 from algos.lib.qattention_fast import fast
 from algos.lib.seeds import in_turn
 from algos.lib.transfer import Origin, check_same, copied
-from algos.lib.voxels import Sparse, unflat, voxelise
+from algos.lib.voxels import LARGEST, Sparse, unflat, voxelise
 from core.contracts import Reduce, alone
 from core.demos import Demo
 from core.errors import ConfigError
@@ -118,8 +118,9 @@ class Config:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in [0, 1]")
         if any(metres <= 0 for metres in self.reach):
             raise ConfigError(f"algo.reach is {self.reach}; each must be positive")
-        if self.voxels > 40:
-            raise ConfigError(f"algo.voxels is {self.voxels}; it must be at most 40")
+        for name, most in (("voxels", LARGEST), ("rotation_bins", BINS)):
+            if getattr(self, name) > most:
+                raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be at most {most}")
 
 
 class State(NamedTuple):

@@ -13,6 +13,9 @@ from core.demos import Chain, Demo, chains
 from core.poses import Target, action_of, target_of, time_left
 from core.types import Field, TaskSpec
 
+BINS = 256
+"""of a rotation's angle at most: they are numbered by a uint8"""
+
 
 class Looked(NamedTuple):
     """What one observation came to."""
