@@ -5,7 +5,7 @@ section 3; "ARM" (arXiv 2105.14829), section 4.2, for keyframes and the augmenta
 code; equations are numbered in ``algos.lib.coarse_to_fine``. With ``inferred`` it is PEARL-C2F-ARM, and ``algos.reptile`` around it
 makes Reptile-C2F-ARM: Mandi et al. 2022 (arXiv 2206.03271), section 4.
 What differs, unless ``parity``: a demonstration's cubes lie around the middles of voxels, as an actor's do, not their corners; the error of
-a depth counts once in a row's priority; targets are at most 1, the only reward there is; an episode that was cut is bootstrapped through.
+a depth counts once in a row's priority; targets are at most 1, the only reward there is. Always: who was cut off is bootstrapped through.
 Replay keeps the sparse grids in place of images: both are functions of what was seen and done, so nothing is lost.
 
 Shapes: S seeds, T tasks of an update, B rows of each, N = T B, L depths, V voxels per axis, H heads, A action,
@@ -336,6 +336,7 @@ class C2FARM:
         here, there = ({name: value.flatten(0, 1) for name, value in side.items()} for side in (batch.here, batch.there))
         obs, next_obs, reward, discount = (x.flatten(0, 1) for x in (batch.obs, batch.next_obs, batch.reward, batch.bootstrap))
         weight = torch.ones_like(reward) if isinstance(batch.weight, tuple) else batch.weight.flatten(0, 1)
+        there["voxel_count"] = there["voxel_count"].long() * (discount[:, None] != 0)  # behind an end there may be anything, and no grid
         choice = torch.cat([here[field.name].long().reshape(len(reward), -1) for field in self.fields()[1:]], 1)
         V, last = self.config.voxels, depth == self.depths - 1
         return Rows(
