@@ -7,6 +7,7 @@ import torch
 
 import algos
 import simulators
+from algos.lib.image_context import Config as InferredConfig
 from algos.lib.surrogate import Minibatch, minibatches
 from core.contracts import Algorithm, Encoding
 from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
@@ -15,7 +16,8 @@ OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6
 SPEC = TaskSpec("test", (Field("obs", (OBS,)),), ACT, HORIZON)
 SIGHT = simulators.make("blocks:lift", 0, size=8, horizon=HORIZON)
 """what algorithms with eyes are made for"""
-SEEING = ("c2farm",)
+SEEING = ("c2farm", "c2farm:inferred", "reptile:c2farm")
+FARM: dict[str, Any] = {"voxels": 4, "channels": 4, "rotation_bins": 4, "batch_size": 4, "room": 128, "explore": 1.0, "lr": 1e-2}
 SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {"hidden": (16, 16), "episodes": 3, "epochs": 2, "minibatches": 2},
     "task_embedding": {"episodes": 3, "epochs": 2, "minibatches": 2, "latent": 2, "window": 3},
@@ -23,11 +25,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trpo": {"hidden": (16, 16), "episodes": 2},
     "rl2": {"episodes": 3, "hidden": 8, "epochs": 2, "minibatches": 2},
     "pearl": {"hidden": (16, 16), "encoder_hidden": (16,), "latent_dim": 3, "meta_batch": 2, "batch_size": 8, "context": 4},
-    "c2farm": {"voxels": 4, "channels": 4, "rotation_bins": 4, "batch_size": 4, "room": 128, "explore": 1.0, "lr": 1e-2},
+    "c2farm": FARM,
+    "c2farm:inferred": {**FARM, "inferred": InferredConfig(latent=3, context=2, recent=2)},
     "reptile": {"settings": algos.find("sac").Config(hidden=(16, 16), batch_size=8), "inner_updates": 2, "meta_iterations": 10},
+    "reptile:c2farm": {"inner": "c2farm", "settings": algos.find("c2farm").Config(**FARM), "inner_updates": 2},
 }
-"""name -> settings that make it small, where its own would be slow"""
-CASES = [(name, tasks) for name in algos.names() for tasks in (1, 3)]
+"""name -> settings that make it small, where its own would be slow; behind a colon, another form of an algorithm"""
+CASES = [(name, tasks) for name in sorted({*algos.names(), *SETTINGS}) for tasks in (1, 3)]
 
 
 def spec_of(name: str) -> TaskSpec:
@@ -35,7 +39,7 @@ def spec_of(name: str) -> TaskSpec:
 
 
 def made(name: str, tasks: int, spec: TaskSpec | None = None, **changes: Any) -> Algorithm:
-    module, spec = algos.find(name), spec or spec_of(name)
+    module, spec = algos.find(name.partition(":")[0]), spec or spec_of(name)
     return module.make(module.Config(**{**SETTINGS.get(name, {}), **changes}), spec, tasks, SIMULATORS)
 
 
@@ -55,6 +59,7 @@ def batch(algorithm: Algorithm, tasks: int, seed: int = 0, spec: TaskSpec | None
     plain = Batch(obs, action, torch.randn(*lead, generator=g), next_obs, torch.full(lead, plan.gamma))
     if isinstance(algorithm, Encoding):
         plain = plain._replace(here=looked_at(algorithm, lead, seed), there=looked_at(algorithm, lead, seed + 1000))
+        plain = plain._replace(context_here=a_context(algorithm, (*lead[:2], plan.context), g, spec)) if plan.context else plain
     chosen = torch.randperm(tasks, generator=g)[None, : plan.tasks] if plan.tasks else ()
     width = obs_dim + spec.action_dim + 1
     context = torch.randn(*lead[:2], plan.context, width, generator=g) if plan.context else ()
@@ -68,6 +73,16 @@ def looked_at(algorithm: Any, lead: tuple[int, ...], seed: int) -> dict[str, tor
     noise = rng.standard_normal((count * B, algorithm.noise_dim), dtype=np.float32)
     _, _, columns = algorithm.act(own, None, seen(count * B, sight=True, variation=seed), noise)
     return {name: torch.from_numpy(value).reshape(*lead, *value.shape[1:]) for name, value in columns.items()}
+
+
+def a_context(algorithm: Any, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec) -> dict[str, torch.Tensor]:
+    """(1, T, C, ...) transitions of other episodes than the batch's."""
+    images = looked_at(algorithm, lead, 2000)["context_rgb"]
+    return {
+        "context_rgb": images,
+        "action": torch.rand(*lead, spec.action_dim, generator=g) * 2 - 1,
+        "reward": torch.rand(lead, generator=g),
+    }
 
 
 def a_round(algorithm: Algorithm, lead: tuple[int, ...], g: torch.Generator, spec: TaskSpec = SPEC) -> Round:

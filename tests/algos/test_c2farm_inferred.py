@@ -13,7 +13,7 @@ from algos.lib.qattention import plain
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from core.types import Batch
-from tests.algos.made import SIGHT, batch, looked_at, made, params, seen
+from tests.algos.made import batch, made, params, seen
 
 T, B, Z, C = 2, 3, 4, 3
 INFERRED = Config(latent=Z, context=C, recent=4, trial=3)
@@ -32,9 +32,8 @@ def doubled(leaf):
 def one_of(algorithm, seed: int = 0):
     """State, batch and noise of one seed, float64. The context's transitions are others than the batch's."""
     state, data = index_tree(algorithm.init([seed]), 0), index_tree(batch(algorithm, T, seed), 0)
-    g, images = torch.Generator().manual_seed(seed), looked_at(algorithm, (1, T, C), 77)["context_rgb"][0]
-    numbers = {"action": torch.rand(T, C, SIGHT.spec.action_dim, generator=g) * 2 - 1, "reward": torch.rand(T, C, generator=g).round()}
-    data = data._replace(context_here={"context_rgb": images, **numbers}, reward=data.reward.abs().clamp(max=1))
+    g = torch.Generator().manual_seed(seed)
+    data = data._replace(reward=data.reward.abs().clamp(max=1))
     return map_tree(doubled, state), map_tree(doubled, data), torch.randn(T, Z, generator=g, dtype=torch.float64)
 
 
