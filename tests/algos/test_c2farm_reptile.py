@@ -20,11 +20,10 @@ def inner(**changes):
 
 
 def run(algorithm, state, updates: int):
-    """A copy of the state before and after each update."""
+    """A copy of the state before and after each update, on batches of one task."""
     generator, states = torch.Generator().manual_seed(0), [map_tree(torch.clone, state)]
     for i in range(updates):
-        one = batch(algorithm, 2, i)
-        algorithm.update(state, one, algorithm.noise(state, [generator]))
+        algorithm.update(state, batch(inner(), 1, i), algorithm.noise(state, [generator]))
         states.append(map_tree(torch.clone, state))
     return states
 
@@ -69,16 +68,15 @@ def test_a_batch_is_of_one_task_that_is_held_and_keeps_what_else_the_plan_draws(
 
 
 def test_priorities_of_the_task_at_hand_reach_replay():
-    outer = reptile()
-    state = outer.init([0])
-    told = outer.update(state, batch(outer, 2), outer.noise(state, [torch.Generator()]))
-    alone = inner()
-    state = alone.init([0])
-    assert torch.equal(told["priority"], alone.update(state, batch(alone, 2), alone.noise(state, [torch.Generator()]))["priority"])
-    assert told["priority"].shape == (1, 1, 4)
+    told = []
+    for each in (reptile(), inner()):
+        state = each.init([0])
+        told.append(each.update(state, batch(inner(), 1), each.noise(state, [torch.Generator()]))["priority"])
+    assert torch.equal(*told)
+    assert told[0].shape == (1, 1, 4)
 
 
-def test_what_is_statesand_demonstrated_is_encoded_as_inside():
+def test_what_is_seen_and_demonstrated_is_encoded_as_inside():
     outer, alone = reptile(), inner()
     assert isinstance(outer, Encoding)
     assert (outer.encoded(), outer.fields()) == (alone.encoded(), alone.fields())
