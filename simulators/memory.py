@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts import BlockArrays
-from core.types import Field, TaskSpec
+from core.types import Field, Keyframes, TaskSpec
 
 STEP, RESET, ADVANCE = b"S", b"R", b"A"
 """Commands: step every slot and reset where an episode ends; reset the slots chosen; step the slots chosen without resetting."""
@@ -106,4 +106,10 @@ def specs_from_json(tree: Mapping) -> list[TaskSpec]:
 def _spec(tree: Mapping) -> TaskSpec:
     fields = tuple(Field(name, tuple(shape), dtype, unit) for name, shape, dtype, unit in tree["observation"])
     labels = tuple((key, value) for key, value in tree["labels"])
-    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], labels, tree["repeated"], tree["discrete"])
+    kept = labels, tree["repeated"], tree["discrete"], _keyframes(tree["keyframes"])
+    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], *kept)
+
+
+def _keyframes(told: Sequence | None) -> Keyframes | None:
+    """JSON has lists in place of tuples."""
+    return Keyframes(*(tuple(part) if isinstance(part, list) else part for part in told)) if told else None
