@@ -3,7 +3,10 @@
 Shadows, reflections and smoothing are off: on a CPU they are most of the time of a frame, and a policy at 128 x 128 needs none of them.
 """
 
+import atexit
+from collections import OrderedDict
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +18,9 @@ from simulators.metaworld_vision.cameras import View
 _OFF = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_HAZE")
 """what is left out of the image"""
 _GEOMS = 10000
-_CANVASES: dict[tuple[int, int], "Canvas"] = {}
+_CANVASES: OrderedDict[tuple[int, int], "Canvas"] = OrderedDict()
+_KEPT = 64
+"""canvases of a process, some tens of MB each"""
 
 
 class Picture(NamedTuple):
@@ -34,7 +39,22 @@ def canvas(model: Any, size: int) -> "Canvas":
     key = model._address, size
     if key not in _CANVASES:
         _CANVASES[key] = Canvas(model, size)
+        if len(_CANVASES) > _KEPT:
+            _CANVASES.popitem(last=False)[1].close()
+    _CANVASES.move_to_end(key)
     return _CANVASES[key]
+
+
+@cache
+def _close_at_exit() -> None:
+    """What is registered last is called first: MuJoCo's own, which ends EGL, is registered with the first context."""
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    """While OpenGL is still there: later, freeing a context prints errors."""
+    while _CANVASES:
+        _CANVASES.popitem()[1].close()
 
 
 class Canvas:
@@ -44,7 +64,9 @@ class Canvas:
         import mujoco
 
         self.mujoco, self.model, self.size = mujoco, model, size
+        # One for each model: two models in one context disturb each other's images.
         self.gl = gl.context(size)
+        _close_at_exit()
         self.gl.make_current()
         model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
         model.vis.global_.offwidth = model.vis.global_.offheight = size
@@ -68,6 +90,12 @@ class Canvas:
         everything = self.mujoco.mjtCatBit.mjCAT_ALL
         self.mujoco.mjv_updateScene(self.model, data, self.option, self.perturb, self.camera, everything, self.scene)
         return [self._draw(view, mask) for view in views]
+
+    def close(self) -> None:
+        """Frees textures and buffers."""
+        self.gl.make_current()
+        self.context.free()
+        self.gl.free()
 
     def _draw(self, view: View, mask: bool) -> Picture:
         self._look(view)

@@ -1,16 +1,14 @@
 """Which OpenGL draws without a screen here: found out once, in a child process, since a driver that does not work may hang or crash.
 
-``MUJOCO_GL`` decides where it is set. Otherwise EGL is tried, which also uses a GPU, then OSMesa. What was found is left in the environment,
-so that processes that this one starts do not ask again.
+``MUJOCO_GL`` decides where it is set. Otherwise EGL is tried, which also uses a GPU, then OSMesa. What was found is left in the
+environment, so that processes that this one starts do not ask again.
 """
 
-import atexit
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from core.errors import ConfigError
@@ -56,28 +54,19 @@ def backend() -> str:
     raise ConfigError(f"nothing here draws images without a screen ({why}). On Debian or Ubuntu: {FIX}")
 
 
-@cache
 def context(size: int) -> Any:
-    """This process's GL context, made when the first image is drawn; pixels (size, size) that OSMesa draws into."""
+    """A new GL context of this process, for images (size, size). ``made.free()`` may be called more than once.
+
+    Raises:
+        ConfigError: there is none.
+    """
     name = backend()
     os.environ.setdefault("PYOPENGL_PLATFORM", name)
     try:
-        module = __import__(f"mujoco.{name}", fromlist=["GLContext"])
-        made = module.GLContext(size, size)
+        made = import_module(f"mujoco.{name}").GLContext(size, size)
     except (ImportError, RuntimeError, OSError) as error:
         raise ConfigError(f"{name} gives no context for images ({error}). On Debian or Ubuntu: {FIX}") from error
-    # Before the interpreter takes the library apart, after which freeing it prints errors.
-    atexit.register(_freed(made))
     return made
-
-
-def _freed(made: Any) -> Callable[[], None]:
-    def free() -> None:
-        with suppress(Exception):
-            made.free()
-        type(made).__del__ = lambda self: None
-
-    return partial(free)
 
 
 def _problem(name: str) -> str:

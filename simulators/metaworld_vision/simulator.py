@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from core.demos import Demo
 from core.errors import SimulatorError
 from core.types import Keyframes, Observation, Step, TaskSpec
-from simulators.metaworld import STOCK_HORIZON, stock
+from simulators.metaworld import STOCK_HORIZON
 from simulators.metaworld import Options as WorldOptions
 from simulators.metaworld.simulator import MetaWorld
 from simulators.metaworld_vision import Options
