@@ -1,7 +1,7 @@
 """Benchmarks of learning by keyframes from images, as data: eleven tasks, of which one at a time is held out, and few demonstrations.
 
-``RLBENCH`` is the one of "On the Effectiveness of Fine-tuning Versus Meta-reinforcement Learning"; ``META_WORLD`` has its shape with tasks of
-Meta-World, which need no simulator beside MuJoCo. docs/metaworld_vision.md says how those were chosen.
+``RLBENCH`` is the one of "On the Effectiveness of Fine-tuning Versus Meta-reinforcement Learning"; ``META_WORLD`` has its shape with
+tasks of Meta-World, which need no simulator beside MuJoCo. docs/metaworld_vision.md says how those were chosen.
 """
 
 from dataclasses import dataclass, field

@@ -112,4 +112,7 @@ def _spec(tree: Mapping) -> TaskSpec:
 
 def _keyframes(told: Sequence | None) -> Keyframes | None:
     """JSON has lists in place of tuples."""
-    return Keyframes(*(tuple(part) if isinstance(part, list) else part for part in told)) if told else None
+    if told is None:
+        return None
+    (x0, y0, z0, x1, y1, z1), cameras, *how = told
+    return Keyframes((x0, y0, z0, x1, y1, z1), tuple(cameras), *how)

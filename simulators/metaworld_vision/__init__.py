@@ -51,7 +51,9 @@ class Options:
             if getattr(self, name) > most:
                 raise impossible("metaworld_vision", name, getattr(self, name), f"at most {most}")
         if self.order == "in_turn" and not self.goals:
-            raise ConfigError("option 'order' of simulator metaworld_vision is 'in_turn', but goals is 0: fresh goals have no turn. Set goals")
+            raise ConfigError(
+                "option 'order' of simulator metaworld_vision is 'in_turn', but goals is 0: fresh goals have no turn. Set goals"
+            )
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ _NONE = (0.0, 0.0, 0.0)
 _AIM: dict[str, tuple[tuple[float, float, float], ...]] = {
     "reach-v3": ((0, 0, 0.045),),  # so much hangs below the hand what is to reach the goal
     "button-press-topdown-v3": (_NONE, (0, 0, -0.08)),
-    "faucet-open-v3": (_NONE, _NONE, (0.08, 0.05, 0)),
+    "faucet-open-v3": (_NONE, _NONE, (0.08, 0.12, 0)),
+    "stick-push-v3": ((0, 0, 0.03), _NONE),  # any lower the fingers close too early
     "window-close-v3": (_NONE, _NONE, _NONE, (-0.15, 0, 0)),
 }
 """metres by which each keyframe, and the last of these every later one, is aimed beyond the scripted one: the policy is always on its way
@@ -54,7 +55,7 @@ def _scripted(hand: Hand, aim: tuple[tuple[float, float, float], ...]) -> Iterat
 def _box_close(hand: Hand) -> Iterator[Keyframe]:
     """The scripted policy asks for 1 cm where a grip needs none, and carries the lid lower than the box is high."""
     lid, box = hand.obs[4:6].copy(), hand.obs[-3:-1].copy()
-    carried, grip, put = 0.2, hand.obs[6] + 0.02, 0.15
+    carried, grip, put = 0.24, hand.obs[6] + 0.02, 0.15
     for xy, z, opened in ((lid, carried, True), (lid, grip, False), (lid, carried, False), (box, carried, False)):
         yield Keyframe(np.array([*xy, z]), (lambda: True) if opened else (lambda: False))
     while True:

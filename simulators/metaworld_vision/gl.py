@@ -62,6 +62,8 @@ def context(size: int) -> Any:
     """
     name = backend()
     os.environ.setdefault("PYOPENGL_PLATFORM", name)
+    # Mesa's software renderer: workers are the parallelism, it must not start threads of its own.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         made = import_module(f"mujoco.{name}").GLContext(size, size)
     except (ImportError, RuntimeError, OSError) as error:

@@ -64,7 +64,7 @@ def test_success_ends_the_episode_with_reward_one():
     simulator = _make("reach-v3", goal=3)
     simulator.reset(0)
     goal = simulator.hand.obs[-3:]
-    assert simulator.step(_to(goal + [0, 0, 0.045]))[1:] == (1.0, True, False, True)
+    assert simulator.step(_to(goal + np.array([0, 0, 0.045])))[1:] == (1.0, True, False, True)
 
 
 def test_actions_are_scaled_from_the_bounds():

@@ -62,7 +62,11 @@ def test_models_that_take_turns_do_not_disturb_each_other():
     make = simulators.make
     one = make("metaworld_vision:push-v3", 0)
     alone = play(one)
-    others = make("metaworld_vision:push-v3", 1), make("metaworld_vision:window-close-v3", 0), make("metaworld_vision:push-v3", 0, image_size=64)
+    others = (
+        make("metaworld_vision:push-v3", 1),
+        make("metaworld_vision:window-close-v3", 0),
+        make("metaworld_vision:push-v3", 0, image_size=64),
+    )
     for mine, shared in zip(alone, play(one, *others), strict=True):
         for name, value in mine.items():
             np.testing.assert_array_equal(value, shared[name], err_msg=name)
