@@ -1,6 +1,7 @@
 """What a picture costs: MuJoCo's default flags against ours, camera by camera; resets and keyframes of the vision benchmark.
 
-``python bench/render.py``. One process on one core; both sides of a ratio take turns on the same states. Results: bench/results/render.{md,json}.
+``python bench/render.py``. One process on one core; both sides of a ratio take turns on the same states. Results:
+bench/results/render.{md,json}.
 """
 
 import argparse
@@ -135,7 +136,8 @@ def markdown(about: dict, cameras: dict[str, dict[str, float]], tasks: dict[str,
         "# Pictures and keyframes on one core",
         "",
         f"`{about['command']}`, {about['when']}. {about['machine']}; Python {about['python']}; {about['versions']}; {about['gl']}.",
-        f"CPU milliseconds of one process bound to one core, medians of {about['rounds']} rounds, the sides in turn, {PIXELS} x {PIXELS}, {about['task']}.",
+        f"CPU milliseconds of one process bound to one core, medians of {about['rounds']} rounds, the sides in turn, {about['task']},",
+        f"{PIXELS} x {PIXELS} pixels.",
         "Default: MuJoCo's Renderer with its default flags, a second pass for depth. Ours: colour and depth in one pass, without shadows,",
         "reflections, sky and smoothing; the mask is a second pass.",
         f"Load (1 minute) {about['load_before']:.1f} before, {about['load_after']:.1f} after; this bench alone makes about 1.",
@@ -150,8 +152,8 @@ def markdown(about: dict, cameras: dict[str, dict[str, float]], tasks: dict[str,
         lines.append(f"| {name} | {times} | {1e3 / r['ours']:.0f} | {r['default_both'] / r['ours']:.1f} |")
     lines += [
         "",
-        "Env steps are keyframes, as an expert chose them, with one picture of `front` each. The first reset to a goal is simulated, later ones are",
-        f"copied. Episodes: {about['episodes']} per task.",
+        "Env steps are keyframes, as an expert chose them, with one picture of `front` each. The first reset to a goal is simulated, later",
+        f"ones are copied. Episodes: {about['episodes']} per task.",
         "",
         "| task | first reset, ms | reset, ms | keyframe, ms | Meta-World steps in it | expert succeeded |",
         "|---|---:|---:|---:|---:|---:|",

@@ -7,6 +7,7 @@ import atexit
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,8 +62,7 @@ class Canvas:
     """Scene, textures and buffers of a model, for square images of one size."""
 
     def __init__(self, model: Any, size: int) -> None:
-        import mujoco
-
+        mujoco: Any = import_module("mujoco")
         self.mujoco, self.model, self.size = mujoco, model, size
         # One for each model: two models in one context disturb each other's images.
         self.gl = gl.context(size)

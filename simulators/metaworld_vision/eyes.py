@@ -1,6 +1,7 @@
 """What a keyframe simulator shows: pictures of its cameras, where these stand, and where the hand is."""
 
 from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,7 @@ class Eyes:
     """
 
     def __init__(self, hand: Hand, cameras: tuple[str, ...], size: int, *, markers: str, mask: bool) -> None:
-        import mujoco
-
+        mujoco: Any = import_module("mujoco")
         gl.backend()  # what is missing is said before the first episode
         self.mujoco, self.hand, self.cameras, self.size, self.mask = mujoco, hand, cameras, size, mask
         self.sites = markers == "shown" or (markers == "auto" and hand.world.task in MARKED)
