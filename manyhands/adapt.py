@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from core.abilities import Adapting
 from core.checkpoint import Checkpoints
-from core.contracts import Adapting, Algorithm
+from core.contracts import Algorithm
 from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.types import Seen, TaskSpec, Weights

@@ -213,15 +213,16 @@ class RunConfig:
         """
         options, (horizon, in_turn) = self.simulator_options, (self.evaluation.horizon, self.evaluation.in_turn)
         changes: dict[str, Any] = {"horizon": horizon} if horizon else {}
+        always_reset = {"reset_every": 1} if "reset_every" in options else {}
         if in_turn:
-            changes |= {"order": "in_turn", "repeat": 1, "reset_every": 1}
+            changes |= {"order": "in_turn", "repeat": 1} | always_reset
         if schedule.adaptation:
             if "repeat" not in options:
                 raise ConfigError(
                     f"{self.tasks[0]} cannot repeat a goal, so nothing can adapt to it: evaluation.adaptation must be 0 there"
                 )
             # An episode that began where the last one ended would show what was done in a look.
-            changes |= {"repeat": schedule.repeat} | ({"reset_every": 1} if "reset_every" in options else {})
+            changes |= {"repeat": schedule.repeat} | always_reset
         return options | changes
 
     def check(self) -> "RunConfig":

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.contracts import Adapting, Algorithm, SimulatorStep
+from core.abilities import Adapting
+from core.contracts import Algorithm, SimulatorStep
 from core.seen import ARRAYS, Watch
 from core.types import Observation, Seen, Weights
 from protocols.gathered import Gathered

@@ -101,7 +101,7 @@ class Crew:
         """Slots may have different tasks, but one observation and one action; a worker made anew must make what it made before."""
 
         def io(spec: TaskSpec) -> tuple:
-            return spec.observation, spec.action_dim, spec.discrete, spec.repeated
+            return spec.observation, spec.action_dim, spec.discrete, spec.repeated, spec.keyframes
 
         first = self.specs[0] or specs[0]
         for slot, spec in zip(range(self.slots)[self.shares[worker]], specs, strict=True):

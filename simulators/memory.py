@@ -106,13 +106,13 @@ def specs_from_json(tree: Mapping) -> list[TaskSpec]:
 def _spec(tree: Mapping) -> TaskSpec:
     fields = tuple(Field(name, tuple(shape), dtype, unit) for name, shape, dtype, unit in tree["observation"])
     labels = tuple((key, value) for key, value in tree["labels"])
-    return TaskSpec(
-        tree["task"], fields, tree["action_dim"], tree["horizon"], labels, tree["repeated"], tree["discrete"], _keyframes(tree["keyframes"])
-    )
+    kept = labels, tree["repeated"], tree["discrete"], _keyframes(tree["keyframes"])
+    return TaskSpec(tree["task"], fields, tree["action_dim"], tree["horizon"], *kept)
 
 
-def _keyframes(values: Sequence | None) -> Keyframes | None:
-    if values is None:
+def _keyframes(told: Sequence | None) -> Keyframes | None:
+    """JSON has lists in place of tuples."""
+    if told is None:
         return None
-    bounds, cameras, rotation, collisions = values
-    return Keyframes(tuple(bounds), tuple(cameras), rotation, collisions)
+    (x0, y0, z0, x1, y1, z1), cameras, *how = told
+    return Keyframes((x0, y0, z0, x1, y1, z1), tuple(cameras), *how)

@@ -28,6 +28,26 @@ def expert(task: str) -> Callable[[NDArray], NDArray[np.float32]]:
         ConfigError: the task is unknown.
         MissingExtra: Meta-World is not installed.
     """
+    return _clipped(_policy(task))
+
+
+def waypoint(task: str) -> Callable[[NDArray], NDArray[np.float64]]:
+    """Where the scripted policy of a task is going: observation (39,) to (3,) metres. It goes to the goal where it says nothing else.
+
+    Raises:
+        ConfigError: the task is unknown.
+        MissingExtra: Meta-World is not installed.
+    """
+    policy = _policy(task)
+
+    def target(obs: NDArray) -> NDArray[np.float64]:
+        seen = np.array(obs, np.float64)
+        return np.array(policy._desired_pos(policy._parse_obs(seen)) if hasattr(policy, "_desired_pos") else seen[-3:], np.float64)
+
+    return target
+
+
+def _policy(task: str) -> Any:
     if task not in TASKS:
         raise unknown("task of simulator metaworld", task, TASKS)
     try:
@@ -35,7 +55,7 @@ def expert(task: str) -> Callable[[NDArray], NDArray[np.float32]]:
     except ImportError as missing:
         raise MissingExtra(f"the scripted experts cannot be loaded ({missing}): pip install metaworld") from missing
     warnings.filterwarnings("ignore", message=re.escape(TOO_HIGH))
-    return _clipped(ENV_POLICY_MAP[task]())
+    return ENV_POLICY_MAP[task]()
 
 
 def _clipped(policy: Any) -> Callable[[NDArray], NDArray[np.float32]]:

@@ -6,7 +6,8 @@ then copied. Simulators of one task in one process share the model, 21 MB; each 
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import NamedTuple
@@ -163,6 +164,17 @@ class FastStep:
                 raise broken(fault)
             reward, success, truncated = self._result.tolist()
             return self._obs.copy(), reward, bool(success), bool(truncated)
+
+    @contextmanager
+    def model_of_episode(self) -> Iterator[None]:
+        """Inside, the shared model has this episode's bodies and sites in it, and nobody steps: for who draws it."""
+        origin, snapshot = self.origin, self.snapshot
+        with origin.lock:
+            self._open(begun=True)
+            self.library.metaworld_disown(origin.shared)
+            if snapshot is not None:
+                origin.model.body_pos[:], origin.model.site_pos[:] = snapshot.body_pos, snapshot.site_pos
+            yield
 
     def draw(self, seed: int) -> NDArray[np.float64]:
         """See ``stock.draw``."""

@@ -9,7 +9,8 @@ import algos
 import simulators
 from algos.lib.image_context import Config as InferredConfig
 from algos.lib.surrogate import Minibatch, minibatches
-from core.contracts import Algorithm, Encoding
+from core.abilities import Encoding
+from core.contracts import Algorithm
 from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
 
 OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6

@@ -10,7 +10,7 @@ from core.seeding import SeedTree
 from core.types import Weights
 from manyhands import build
 from manyhands.config import EvaluationConfig, RunConfig
-from simulators import metaworld
+from simulators import metaworld, metaworld_vision
 from tests.system.tiny import BASE, tiny
 
 
@@ -43,6 +43,13 @@ def test_goals_in_turn():
         reach(EvaluationConfig(in_turn=True), goals=0).check()
     with pytest.raises(ConfigError, match=r"evaluation\.in_turn is set, but episodes of dummy:point"):
         tiny(evaluation={"in_turn": True})
+
+
+def test_goals_in_turn_of_a_simulator_that_always_resets():
+    tasks, simulator = ("metaworld_vision:reach-v3", "metaworld_vision:push-v3"), metaworld_vision.Options(cameras="left")
+    options = replace(BASE, tasks=tasks, simulator=simulator, evaluation=EvaluationConfig(in_turn=True)).check().evaluation_options
+    assert (options["order"], options["cameras"]) == ("in_turn", "left")
+    assert "reset_every" not in options
 
 
 @pytest.mark.parametrize("simulators", [0, 2])

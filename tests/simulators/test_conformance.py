@@ -6,14 +6,20 @@ import pytest
 import simulators
 from core.contracts import Simulator
 from simulators.pool import SimulatorPool
+from tests.drawing import draws
 
-_TRIED = {"gym": ("Pendulum-v1",), "metaworld": ("reach-v3", "push-v3", "door-lock-v3", "drawer-open-v3", "window-close-v3")}
+_TRIED = {
+    "gym": ("Pendulum-v1",),
+    "metaworld": ("reach-v3", "push-v3", "door-lock-v3", "drawer-open-v3", "window-close-v3"),
+    "metaworld_vision": ("reach-v3", "peg-insert-side-v3"),
+}
 """Simulators with many or no listed tasks: these stand for all. Others are tried with every task."""
 
 
 def _names():
     for simulator in simulators.names():
-        marks = [pytest.mark.metaworld] if simulator == "metaworld" else []
+        marks = [pytest.mark.metaworld] if simulator.startswith("metaworld") else []
+        marks += [draws] if simulator == "metaworld_vision" else []
         for task in _TRIED.get(simulator) or simulators._module(simulator).tasks():
             yield pytest.param(f"{simulator}:{task}", marks=marks)
 
@@ -22,14 +28,16 @@ every = pytest.mark.parametrize("name", list(_names()))
 STEPS = 100
 
 
-def _actions(dim, steps=STEPS):
-    return np.random.default_rng(0).uniform(-1, 1, (steps, dim)).astype(np.float32)
+def _actions(spec, steps=STEPS):
+    """Random ones. What a keyframe cannot reach would end the episode: those stay near the middle."""
+    drawn = np.random.default_rng(0).uniform(-1, 1, (steps, spec.action_dim))
+    return (drawn * (0.25 if spec.keyframes else 1.0)).astype(np.float32)
 
 
 def _roll(simulator, variation, steps=STEPS):
     """First observations (steps + 1, O) of an episode, and its rewards (steps,)."""
     seen, rewards = [simulator.reset(variation)["obs"]], []
-    for action in _actions(simulator.spec.action_dim, steps):
+    for action in _actions(simulator.spec, steps):
         step = simulator.step(action)
         seen.append(step.obs["obs"])
         rewards.append(step.reward)
@@ -63,7 +71,7 @@ def test_another_process_and_a_used_simulator_see_the_same_bits(name):
     with SimulatorPool(name, [5]) as pool:
         pool.reset([2])
         elsewhere, rewards_elsewhere = [pool.obs["obs"][0].copy()], []
-        for action in _actions(pool.spec.action_dim)[: len(rewards)]:
+        for action in _actions(pool.spec)[: len(rewards)]:
             step = pool.step(action[None])
             elsewhere.append(step.closing["obs"][0].copy())
             rewards_elsewhere.append(step.reward[0])
@@ -75,10 +83,16 @@ def test_another_process_and_a_used_simulator_see_the_same_bits(name):
 def test_other_seeds_and_variations_differ(name):
     """In what is first observed, or where nothing is to be seen at first, in what actions bring. Where rewards are sparse, that needs to
     get there first: the semicircle's own tests do."""
-    one, two = ([[part.tobytes() for part in _roll(simulators.make(name, seed), v, steps=10)] for v in range(4)] for seed in (0, 1))
+    one, two = ([_bytes(simulators.make(name, seed), v) for v in range(4)] for seed in (0, 1))
     # Two episodes may share a goal of the set of 50: several are compared.
     assert any(other != one[0] for other in one[1:])
     assert one != two
+
+
+def _bytes(simulator, variation):
+    """Of a first observation, images too, and of what ten actions bring."""
+    first = simulator.reset(variation)
+    return [part.tobytes() for part in (*first.values(), *_roll(simulator, variation, steps=10))]
 
 
 def _framed():
@@ -114,7 +128,7 @@ def test_the_horizon_is_exact_and_only_truncates(name):
     assert simulator.spec.horizon == 7
     for variation in range(2):
         simulator.reset(variation)
-        ends = [simulator.step(action)[2:4] for action in _actions(simulator.spec.action_dim, 7)]
+        ends = [simulator.step(action)[2:4] for action in _actions(simulator.spec, 7)]
         assert ends == [(False, False)] * 6 + [(False, True)]
 
 
@@ -124,7 +138,7 @@ def test_what_was_observed_stays(name):
     simulator = simulators.make(name, 0)
     first = simulator.reset(0)
     before = {field: value.copy() for field, value in first.items()}
-    for action in _actions(simulator.spec.action_dim, 3):
+    for action in _actions(simulator.spec, 3):
         simulator.step(action)
     simulator.reset(1)
     for field, value in first.items():

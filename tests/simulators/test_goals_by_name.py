@@ -31,7 +31,7 @@ def test_the_parts_of_a_name():
         ("metaworld:reach-v3@50", {}, "0 to 49"),
         ("metaworld:reach-v3@1", {"goals": 1}, "0 to 0"),
         ("metaworld:reach-v3@1", {"goals": 0}, "every episode has a fresh one"),
-        ("dummy:point@1", {}, "one of: metaworld, semicircle"),
+        ("dummy:point@1", {}, "one of: metaworld, metaworld_vision, semicircle"),
         ("gym:Pendulum-v1@1", {}, "has none to name"),
     ],
 )

@@ -10,7 +10,17 @@ from core.errors import ConfigError
 
 
 def test_names_are_the_modules_that_are_simulators():
-    assert simulators.names() == ("bandit", "blocks", "dummy", "gym", "metaworld", "navigation", "semicircle", "tabular")
+    assert simulators.names() == (
+        "bandit",
+        "blocks",
+        "dummy",
+        "gym",
+        "metaworld",
+        "metaworld_vision",
+        "navigation",
+        "semicircle",
+        "tabular",
+    )
 
 
 def test_split():
