@@ -23,6 +23,7 @@ from manyhands import build
 from manyhands import config as configs
 from manyhands.config import RunConfig
 from manyhands.tables import _settings
+from replay.context import Context
 from replay.layout import bytes_per_transition
 from replay.memory import required_bytes
 from replay.windows import Windows
@@ -193,10 +194,11 @@ class _MadeUp:
         self.windows = Windows(dtype, T, plan, pin=False) if encoded_columns(dtype) or extra_columns(dtype) else None
         weights = lead if plan.priority and plan.weight else (0,)
         own = (self.windows.size,) if self.windows else (0,)  # the algorithm's columns, as replay has them: zeros
-        self.shapes += (weights, own)
+        self.context = Context(dtype, T, plan, 0)
+        self.shapes += (weights, own, (self.context.size,))
         """in the order of ``Batch``; no words of what the plan does not ask for"""
         parts = [torch.rand(math.prod(shape)) for shape in self.shapes]
-        parts[-4], parts[-1] = torch.arange(plan.tasks, dtype=torch.float32), torch.zeros(own)
+        parts[5], parts[-2:] = torch.arange(plan.tasks, dtype=torch.float32), [torch.zeros(own), torch.zeros(self.context.size)]
         self.buffer = torch.cat(parts)
 
     def sample(self) -> None:
@@ -204,7 +206,7 @@ class _MadeUp:
 
     def assemble(self, buffer: torch.Tensor) -> Batch:
         parts = torch.split(buffer, [math.prod(shape) for shape in self.shapes])
-        *drawn, chosen, context, weight, own = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
+        *drawn, chosen, context, weight, own, told = (part.view(shape) for part, shape in zip(parts, self.shapes, strict=True))
         made = self.windows.assemble(own) if self.windows else None
         return Batch(
             *drawn,
@@ -212,6 +214,7 @@ class _MadeUp:
             context=context if context.numel() else (),
             here=made.here if made else (),
             there=made.there if made else (),
+            context_here=self.context.columns(told),
             weight=weight if weight.numel() else (),
         )
 

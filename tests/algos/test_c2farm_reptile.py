@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import algos
-from core.contracts import Encoding
+from core.abilities import Encoding
 from core.tree import map_tree, named_leaves
 from tests.algos.made import FARM, SIGHT, batch, made, params, seen
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from algos.lib import grids
 from algos.lib.qattention import plain
-from core.contracts import Encoding
+from core.abilities import Encoding
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from core.types import Stream

@@ -42,6 +42,8 @@ def test_made_up_batches_have_the_algorithms_own_columns_and_weights():
         "label": ((2, 4), torch.int16),
     }
     assert set(batch.there) == {"voxel_index"}
+    told = {name: tuple(value.shape) for name, value in dict(batch.context_here).items()}
+    assert told == {"voxel_index": (2, 5, 6), "action": (2, 5, 2), "reward": (2, 5)}
     assert batch.weight.shape == (2, 4)  # type: ignore[union-attr] - there are some
 
 

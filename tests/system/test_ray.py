@@ -11,7 +11,9 @@ import pytest
 from algos.ppo import Config as PpoConfig
 from core.errors import ConfigError
 from manyhands.backends import ComponentDied
+from replay.demos import demo_file
 from replay.ingest import ring_file
+from tests.system import farm
 from tests.system.counting import check_draws, check_rows, counter_config, discarded_episodes, open_episodes, simulator_seed
 from tests.system.probe import Probe
 from tests.system.tiny import (
@@ -112,6 +114,17 @@ def test_a_lost_learner_ends_the_run_in_one_line_and_leaves_a_checkpoint(tmp_pat
     (folder,) = [path.parent for path in tmp_path.glob("*/config.json")]
     assert saved(folder).components["learner"]["updates"] > 0
     assert not ring_file(folder.name).exists()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_lockstep_is_inline_for_who_sees_and_is_shown_how_it_is_done(tmp_path):
+    common = {"total_steps": 40, "evaluation": {"every_steps": 20}}
+    inline, ray = (run_through(farm.farmed(backend=name, lockstep=name == "ray", **common), tmp_path) for name in ("inline", "ray"))
+    assert saved(inline).components["learner"]["updates"] >= 20
+    for name in farm.EXACT:
+        assert_equal(saved(inline).components[name], saved(ray).components[name], name)
+    assert farm.columns(inline) == farm.columns(ray)
+    assert not demo_file(ray.name).exists()
 
 
 @pytest.mark.usefixtures("cluster")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from rich.console import Console
 
 from actors.worker import Config as ActorConfig
 from algos.sac import Config as SacConfig
@@ -22,6 +23,7 @@ from core.rows import CLOSING
 from learner.settings import Config as LearnerConfig
 from manyhands import build, config_file
 from manyhands.config import CheckpointConfig, EvaluationConfig, ReplayConfig, RunConfig
+from manyhands.demos import of_run
 from manyhands.loop import train
 from manyhands.registry import Registry
 from manyhands.run import Run
@@ -53,10 +55,11 @@ def tiny(**changes) -> RunConfig:
 
 
 def enter(config: RunConfig, root: Path) -> str:
-    """A new run in the registry. Returns its id."""
-    registry = Registry(root)
+    """A new run in the registry, with its demonstrations if it has any. Returns its id."""
+    registry, shown = Registry(root), of_run.gather(config, root, Console(quiet=True))
     run = registry.create(config.preset, config.seed)
     config_file.save(config, registry.get(run).path / "config.json")
+    of_run.keep(shown, registry.get(run).path)
     return run
 
 
