@@ -32,7 +32,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reptile:c2farm": {"inner": "c2farm", "settings": algos.find("c2farm").Config(**FARM), "inner_updates": 2},
 }
 """name -> settings that make it small, where its own would be slow; behind a colon, another form of an algorithm"""
-CASES = [(name, tasks) for name in sorted({*algos.names(), *SETTINGS}) for tasks in (1, 3)]
+NAMES = sorted({*algos.names(), *SETTINGS})
+CASES = [(name, tasks) for name in NAMES for tasks in (1, 3)]
 
 
 def spec_of(name: str) -> TaskSpec:

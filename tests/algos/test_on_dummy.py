@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-import algos
 from core.abilities import Encoding
 from core.checkpoint import Checkpoints
 from core.rows import row_dtype
 from core.seen import Watch
 from core.tree import map_tree, named_leaves
 from simulators.pool import SimulatorPool
-from tests.algos.made import SEEING, batch, columns_of, made, params
+from tests.algos.made import NAMES, SEEING, batch, columns_of, made, params
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
-@pytest.mark.parametrize("name", algos.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
     task, options = ("blocks:touch", {"size": 16}) if name in SEEING else ("dummy:point", {})
     with SimulatorPool(task, [0, 1, 2], {"horizon": 10, **options}) as pool:
