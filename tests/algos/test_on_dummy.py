@@ -16,7 +16,7 @@ from tests.algos.made import NAMES, SEEING, batch, columns_of, made, params
 @pytest.mark.parametrize("tasks", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_an_algorithm_acts_updates_and_comes_back(name, tasks, tmp_path):
-    task, options = ("blocks:touch", {"size": 16}) if name in SEEING else ("dummy:point", {})
+    task, options = ("blocks:touch", {"size": 8}) if name in SEEING else ("dummy:point", {})
     with SimulatorPool(task, [0, 1, 2], {"horizon": 10, **options}) as pool:
         algorithm = made(name, tasks, pool.spec)
         state = algorithm.init([3])
