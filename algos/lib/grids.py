@@ -10,6 +10,8 @@ from torch import Tensor
 from algos.lib.voxels import FEATURES, Sparse, dense
 from core.types import Field
 
+MOST = np.iinfo(np.uint16).max
+
 
 def columns(room: int, depths: int) -> tuple[Field, ...]:
     """Of ``room`` voxels, those of depth 0 first.
@@ -38,7 +40,7 @@ def pack(grids: Sequence[Sparse], room: int) -> dict[str, NDArray]:
         record["voxel_index"][at : at + count], record["voxel_value"][at : at + count] = grid.voxel[:count], grid.value[:count]
         at += count
     record["voxel_count"][:] = kept
-    record["voxel_missing"][...] = sum(len(grid.voxel) for grid in grids) - at
+    record["voxel_missing"][...] = min(sum(len(grid.voxel) for grid in grids) - at, MOST)
     return record
 
 

@@ -8,7 +8,7 @@ from algos.lib import grids
 from algos.lib.coarse_to_fine import greedy
 from algos.lib.next_best_pose import Choice
 from algos.lib.qattention import plain
-from algos.lib.voxels import flat, unflat, voxelise
+from algos.lib.voxels import Sparse, flat, unflat, voxelise
 from tests.algos.made import SIGHT, made, params, seen
 from tests.algos.sight import bounds_of, grid_of, points_of, spread
 
@@ -71,6 +71,13 @@ def test_a_room_too_small_leaves_out_coarse_voxels_first_and_counts_them():
         assert kept == whole["voxel_index"][i, : 18 - fine[i]].tolist(), "the first of the x axis"
     assert acted(sight(room=5), N=2)[3]["voxel_count"].tolist() == [[0, 5]] * 2
     assert np.array_equal(small["voxel"], whole["voxel"]), "who acts sees all"
+
+
+def test_more_voxels_without_room_than_can_be_counted_are_counted_as_that_many():
+    full = Sparse(np.arange(40**3, dtype=np.uint16), np.ones((40**3, 6), np.float32))
+    record = grids.pack([full, full], 10)
+    assert record["voxel_missing"] == 65535
+    assert record["voxel_count"].tolist() == [0, 10]
 
 
 def test_without_exploration_noise_changes_nothing():
