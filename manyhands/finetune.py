@@ -15,6 +15,7 @@ from manyhands import config_file
 from manyhands.finetune_arguments import FinetuneArguments
 from manyhands.finetune_plan import Stages, derived, kind_of, schedule_of
 from manyhands.finetune_table import Judged, curve_tables
+from manyhands.task_names import full_names
 
 if TYPE_CHECKING:
     from core.types import TaskSpec, Weights
@@ -51,6 +52,8 @@ def finetune(options: FinetuneArguments) -> int:
     source = config_file.load(row.path / "config.json")
     _, kind = kind_of(source, row.id, options)
     protocol = _protocol(options, source, adapts=kind.adapts)
+    if protocol is None:
+        options = replace(options, tasks=full_names(options.tasks, source.tasks[0].partition(":")[0]))
     job = Job(options, protocol, schedule_of(source, kind, options, protocol), kind.adapts_by)
     plan = [(task, seed) for task in _tasks(options, protocol) for seed in options.seeds]
     wanted = [derived(source, row.id, task, seed, options, protocol) for task, seed in plan]
