@@ -25,6 +25,8 @@ from manyhands.registry import Run as Row
 from manyhands.task_names import full_names
 from protocols.schedule import Schedule
 
+SCENES = "scenes are drawn anew in every episode of a trial: the gain compares different ones"
+
 
 def adapt_to_tasks(options: AdaptArguments, config: RunConfig, row: Row) -> int:
     """Prints the tables and writes all episodes. Returns the exit code.
@@ -81,7 +83,8 @@ def _by_context(options: AdaptArguments, new: RunConfig, trained: RunConfig, row
     results.write(row.path / "evaluations" / f"adapt-{schedule.adaptation}-version-{weights.version}-{where}.jsonl")
     if options.out is not None:
         results.write(options.out)
-    console.print(adaptation_table(f"{row.id} adapts by its context to new tasks, weights version {weights.version}", results))
+    notes = [] if "repeat" in new.simulator_options else [SCENES]
+    console.print(adaptation_table(f"{row.id} adapts by its context to new tasks, weights version {weights.version}", results, notes))
     return 0
 
 

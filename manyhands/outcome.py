@@ -46,7 +46,7 @@ def adaptation_table(title: str, results: Results, notes: Sequence[str] = ()) ->
     demos, columns = results.settings.get(results.tasks[0], {}).get("demos", 0), [str(n) for n in looks]
     if demos:
         columns.insert(1, f"0+{demos}")
-        notes = [f"0+{demos}: after {demos} demonstration{'s' * (demos > 1)}, which are remembered from there on", *notes]
+        notes = [f"0+{demos}: after {demos} demonstration{'s' * (demos > 1)}, remembered from there on", *notes]
     table = task_table(f"{title}\n{shown}" if shown else title, "\n".join([ADAPTATION, *notes]), ["", *columns, "gain"])
     several = len(results.tasks) > 1
     for task in results.tasks:

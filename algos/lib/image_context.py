@@ -123,7 +123,8 @@ def recalled(params: Mapping[str, NDArray], rgb: NDArray[np.uint8], action: NDAr
     """
     after, n = memory(1, rgb.shape[1:], config), len(reward)
     encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
-    parts = encode(encoder, *(torch.from_numpy(np.ascontiguousarray(part)) for part in (rgb, action, reward)), config)
+    images, actions, rewards = (torch.from_numpy(np.ascontiguousarray(part)) for part in (rgb, action, reward))
+    parts = encode(encoder, images, actions, rewards, config)
     newest = np.arange(max(0, n - config.recent), n)
     for name, part in zip(("mean", "variance"), parts, strict=True):
         after[name][0, newest % config.recent] = part.numpy()[newest]
