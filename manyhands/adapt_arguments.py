@@ -39,7 +39,8 @@ class AdaptArguments(ShowArguments):
     setting: Literal["v3", "2019"] | None = None
     """of the protocol, v3 by default; 2019: horizon 150, reward v1"""
     held_out: bool = False
-    """the goals that the run's simulator keeps apart for tests, each in a trial of its own; for simulators with the option split"""
+    """the goals that the run's simulator keeps apart for tests, each in a trial of its own; for simulators with the option split. With
+    --tasks the first so many of each as there are trials, or with finetune and reptile episodes"""
     episodes: int | None = None
     """that it adapts in, with exploration, per goal, 10 by default; with finetune and reptile those of each judgement, 20 by default"""
     look_episodes: int = 1
@@ -77,9 +78,8 @@ class AdaptArguments(ShowArguments):
             if given:
                 raise ConfigError(f"--{given[0]} has no meaning here: it goes with --tasks")
             return
-        if self.protocol or self.held_out:
-            other = "--protocol" if self.protocol else "--held-out"
-            raise ConfigError(f"--tasks and {other} do not go together: tasks have fresh goals. Fix: leave one of them out")
+        if self.protocol:
+            raise ConfigError("--tasks and --protocol do not go together: a protocol has tasks of its own. Fix: leave one of them out")
         if self.method is None:
             raise ConfigError(
                 "--tasks needs --method. Allowed: finetune, reptile (of a run of reptile), context (of PEARL-C2F-ARM or PEARL)"

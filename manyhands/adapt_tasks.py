@@ -20,6 +20,7 @@ from manyhands.demos import of_run
 from manyhands.evaluate import weights_of
 from manyhands.finetune import finetune
 from manyhands.finetune_arguments import FinetuneArguments
+from manyhands.finetune_plan import judged_apart
 from manyhands.outcome import adaptation_table
 from manyhands.registry import Run as Row
 from manyhands.task_names import full_names
@@ -53,6 +54,7 @@ def learning_on(options: AdaptArguments, tasks: tuple[str, ...]) -> FinetuneArgu
         steps=STEPS if options.steps is None else options.steps,
         episodes=options.episodes or JUDGED,
         seeds=(options.seed,),
+        held_out=options.held_out,
         processes=options.processes,
         out=options.out,
     )
@@ -68,12 +70,15 @@ def _by_context(options: AdaptArguments, new: RunConfig, trained: RunConfig, row
     schedule = Schedule.looked_at(options.episodes or EPISODES, options.look_episodes, options.demos)
     judged = {"episodes": options.goals or GOALS, "simulators": 0, "in_turn": False, "processes": options.processes}
     new = replace(new, evaluation=replace(new.evaluation, **judged))
+    if options.held_out:
+        new = judged_apart(new, new.evaluation.episodes)
     for task in new.tasks:  # raises before anything starts
         simulators.check(task, new.options_of_trials(schedule))
     spec = build.task_spec(new)
     weights = weights_of(Checkpoints(row.path / "checkpoints", trained.checkpoint.keep), options.which, options.step)
-    demos, console = _demos(options, new, spec), Console()
-    where = "-".join(name.partition(":")[2] for name in new.tasks) + f"-demos-{options.demos}-fresh-{options.seed}"
+    demos, console = _demos(options, replace(trained, tasks=new.tasks), spec), Console()
+    goals = "held-out" if options.held_out else "fresh"
+    where = "-".join(name.partition(":")[2] for name in new.tasks) + f"-demos-{options.demos}-{goals}-{options.seed}"
     evaluator = build.evaluator(new, spec, row.path / "logs", seed_name=f"fresh-{options.seed}", schedule=schedule)
     try:
         told = {**about(options, trained, row.id), "method": "context", "adapts_by": "memory"}

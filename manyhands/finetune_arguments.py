@@ -52,6 +52,8 @@ class FinetuneArguments(ShowArguments):
     as the run evaluates; 0: none"""
     episodes: int = 20
     """without a protocol: episodes of each judgement, or trials; where the run's tasks are goals, shared among them"""
+    held_out: bool = False
+    """without a protocol: judged on the first --episodes goals that the simulator keeps apart from training, in turn: metaworld_vision"""
     seeds: tuple[int, ...] = (0,)
     """of the new runs"""
     critic_warm_up: int | None = None
@@ -69,6 +71,8 @@ class FinetuneArguments(ShowArguments):
             raise ConfigError("finetune needs --protocol ml10, or --tasks metaworld:drawer-open-v3 ...")
         if self.goals is not None and not self.protocol:
             raise ConfigError("--goals has no meaning here: it goes with --protocol")
+        if self.held_out and self.protocol:
+            raise ConfigError("--held-out has no meaning here: a protocol has test goals of its own")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"--seeds is {' '.join(map(str, self.seeds))}; write each seed once, from 0 on")
         for name, least in LEAST.items():

@@ -128,6 +128,20 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     return (without_meaningless(config) if hasattr(algo, "episodes") else config).check()
 
 
+def judged_apart(config: "RunConfig", goals: int) -> "RunConfig":
+    """The run as it is judged on goals that its simulator keeps apart from training, the first so many of each task, in turn.
+
+    Raises:
+        ConfigError: its simulator keeps none apart, or not as many, or they are those of the training.
+    """
+    options = config.simulator_options
+    if {"split", "order"} - options.keys() or options["split"] != "train" or not options.get("goals") or "@" in config.tasks[0]:
+        allowed = "simulators with frozen goals of split train, such as metaworld_vision, whose tasks name no goal"
+        raise ConfigError(f"--held-out is asked for, but no goals of {config.tasks[0]} were kept apart. Allowed: {allowed}")
+    simulator = replace(config.simulator, split="test")  # type: ignore[type-var] - every Options is a dataclass
+    return replace(config, simulator=simulator, evaluation=replace(config.evaluation, episodes=goals, in_turn=True)).check()
+
+
 def is_of(name: str, task: str) -> bool:
     """Whether a task of a run is ``task``, or one of its goals."""
     return task in (name, name.partition("@")[0])

@@ -10,8 +10,10 @@ from algos.lib import image_context
 from algos.lib.image_context import Config, encode
 from core.demos import chains
 from core.poses import action_of, target_of
-from tests.algos.made import SIGHT, made, params, seen
+from tests.algos import made as small
+from tests.algos.made import made, params, seen
 
+SIGHT: Any = small.SIGHT
 OWN = Config(latent=3, context=3, recent=4)
 
 

@@ -23,7 +23,7 @@ from manyhands.config import DemosConfig
 from manyhands.demos import of_run, store
 from manyhands.finetune import finetune
 from manyhands.finetune_arguments import FinetuneArguments
-from manyhands.finetune_plan import derived
+from manyhands.finetune_plan import derived, judged_apart
 from manyhands.registry import Registry
 from manyhands.task_names import full_names
 from protocols.evaluator import PolicyEvaluator
@@ -31,7 +31,7 @@ from protocols.plan import each_from_zero
 from protocols.rows import Results
 from protocols.schedule import Place, Schedule
 from replay.demos import demo_file
-from simulators import blocks
+from simulators import blocks, metaworld_vision
 from tests.protocols.fakes import Fake
 from tests.system.tiny import saved, tiny
 
@@ -268,6 +268,22 @@ def test_names_may_be_short():
         full_names(("lfit",), "blocks")
     with pytest.raises(ConfigError, match="--tasks has blocks:lift twice"):
         full_names(("lift", "blocks:lift"), "blocks")
+
+
+def test_goals_kept_apart():
+    """Of Meta-World's frozen test goals the first, each once; blocks has none."""
+    seen = replace(source("plain"), tasks=("metaworld_vision:push-v3",), simulator=metaworld_vision.Options(goals=30))
+    judged = judged_apart(seen, 30)
+    assert (judged.simulator.split, judged.evaluation.in_turn, judged.evaluation.episodes) == ("test", True, 30)  # type: ignore[attr-defined]
+    assert judged.options_of_trials(Schedule.looked_at(2, demos=1)) == seen.simulator_options | {
+        "split": "test",
+        "order": "in_turn",
+        "repeat": 6,
+    }
+    with pytest.raises(ConfigError, match="31, in turn over 30 goals"):
+        judged_apart(seen, 31)
+    with pytest.raises(ConfigError, match="no goals of blocks:touch were kept apart"):
+        judged_apart(source("plain"), 3)
 
 
 @pytest.mark.parametrize(
