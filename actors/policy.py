@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Algorithm, Encoding
+from core.abilities import Encoding
+from core.contracts import Algorithm
 from core.seen import Watch
 from core.types import Observation, Seen, Weights
 

@@ -176,7 +176,7 @@ class C2FARM:
         return self.own.fields()
 
     def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
-        """See ``core.contracts.Encoding``."""
+        """See ``core.abilities.Encoding``."""
         return self.own.of_demo(demo, rng)
 
     def init(self, seeds: Sequence[int]) -> State:
@@ -193,7 +193,7 @@ class C2FARM:
         return State(params, target, init_adam(params), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. No network is told its task, so that a new one begins as the old ones did."""
+        """See ``core.abilities.Transferring``. No network is told its task, so that a new one begins as the old ones did."""
         check_same(self.config, source.config, KEPT)
         target = {name: old.params[name] for name in old.target} if policy_only else old.target
         return state._replace(params=copied(old.params), target=copied(target))
@@ -213,7 +213,7 @@ class C2FARM:
         return np.stack([self.space.action(one.choice) for one in looked]), carry, columns
 
     def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
-        """See ``core.contracts.Encoding``: the cubes of an observation on which nobody acts are where one would have acted, who knows no
+        """See ``core.abilities.Encoding``: the cubes of an observation on which nobody acts are where one would have acted, who knows no
         more of the task than what most tasks have in common."""
         z = np.zeros((len(seen.obs), self.latent), np.float32)
         return grids.stacked([self.own.encoding(one) for one in self.look(params, seen, z, None)])
@@ -230,7 +230,7 @@ class C2FARM:
         return memory["z"], memory
 
     def recall(self, params: Mapping[str, NDArray], demos: Sequence[Demo]) -> dict[str, NDArray]:
-        """See ``core.recall.Recalling``."""
+        """See ``core.abilities.Recalling``."""
         rgb, action, reward = (np.concatenate(column) for column in zip(*map(self.own.shown, demos), strict=True))
         return image_context.recalled(of_part(params, ENCODER), rgb, action, reward, self.config.inferred)
 

@@ -156,7 +156,7 @@ class MAML:
         return State(params, to_lanes(params, self.lanes), init_adam(params), torch.zeros(()), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. What adaptation begins with is all there is; every lane begins with it, whatever the other
+        """See ``core.abilities.Transferring``. What adaptation begins with is all there is; every lane begins with it, whatever the other
         run's lanes had become."""
         check_same(self.config, source.config, KEPT)
         params = copied(old.params)

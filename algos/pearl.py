@@ -192,7 +192,7 @@ class PEARL:
         return State(params, target, {name: init_adam(net) for name, net in params._asdict().items()}, torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. Tasks are told apart by the encoder alone: it belongs to the policy, which means nothing
+        """See ``core.abilities.Transferring``. Tasks are told apart by the encoder alone: it belongs to the policy, which means nothing
         without it; critics, value and temperature are what may stay fresh."""
         check_same(self.config, source.config, KEPT)
         taken = {name: copied(net) for name, net in old.params._asdict().items()}

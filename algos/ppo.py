@@ -121,7 +121,7 @@ class PPO:
         return State(policy, init_adam(policy), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. There is no other network than the policy: the baseline is solved anew in every round."""
+        """See ``core.abilities.Transferring``. There is no other network than the policy: the baseline is solved anew in every round."""
         check_same(self.config, source.config, KEPT)
         policy = network(old.policy, origin, told=source.task_dim, tells=self.task_dim, heads=self.config.multi_head)
         return state._replace(policy=policy)

@@ -27,7 +27,8 @@ from torch import Tensor
 import algos
 from algos.lib.reptile import annealed, interpolate, optimizer_of, weights_of
 from algos.lib.settings import not_negative, one_of, positive, positive_share
-from core.contracts import Algorithm, Encoding, Reduce, alone
+from core.abilities import Encoding
+from core.contracts import Algorithm, Reduce, alone
 from core.demos import Demo
 from core.errors import ConfigError
 from core.tree import map_tree

@@ -180,7 +180,7 @@ class RL2:
         return State(params, init_adam(params), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. The policy and its memory's cell are one network; there is no other."""
+        """See ``core.abilities.Transferring``. The policy and its memory's cell are one network; there is no other."""
         check_same(self.config, source.config, KEPT)
         return state._replace(params=copied(old.params))
 

@@ -189,7 +189,7 @@ class SAC:
         )
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. Optimiser, counts and a new task's reward statistics stay those of ``state``."""
+        """See ``core.abilities.Transferring``. Optimiser, counts and a new task's reward statistics stay those of ``state``."""
         check_same(self.config, source.config, KEPT)
         shape = {"told": source.task_dim, "tells": self.task_dim, "heads": self.config.multi_head}
         policy = network(old.params.policy, origin, **shape)

@@ -179,7 +179,7 @@ class TaskEmbedding:
         return State(policy, init_adam(policy), torch.zeros(()), inference, init_adam(inference), torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. A new task has the mean of the encoder's rows and of its log standard deviations: to the
+        """See ``core.abilities.Transferring``. A new task has the mean of the encoder's rows and of its log standard deviations: to the
         encoder it is a bit of every task. With ``policy_only`` the inference network stays fresh."""
         check_same(self.config, source.config, KEPT)
         acts = {name: leaf for name, leaf in old.policy.items() if not name.startswith(ENCODER)}

@@ -129,7 +129,7 @@ class TRPO:
         return State({**policy, **self.head.init()}, torch.zeros(()))
 
     def begin_from(self, state: State, source: Any, old: State, origin: Origin, *, policy_only: bool) -> State:
-        """See ``core.contracts.Transferring``. There is no other network than the policy, and no optimiser that remembers."""
+        """See ``core.abilities.Transferring``. There is no other network than the policy, and no optimiser that remembers."""
         check_same(self.config, source.config, KEPT)
         return state._replace(policy=network(old.policy, origin, told=source.task_dim, tells=self.task_dim, heads=False))
 

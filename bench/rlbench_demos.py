@@ -94,7 +94,8 @@ def train(args: argparse.Namespace) -> None:
     tasks = args.tasks
     demos = [[rlbench.read(args.data / f"{task}.{i}.npz") for i in (*TRAINING, TEST)] for task in tasks]
     spec = rlbench.spec(tasks[0])
-    settings = {"channels": args.channels, "batch_size": max(1, args.batch // len(tasks)), "shift": args.shift, "turn": args.turn}
+    settings: dict[str, Any] = {"voxels": args.voxels, "reach": tuple(args.reach), "channels": args.channels, "room": 1024}
+    settings |= {"batch_size": max(1, args.batch // len(tasks)), "shift": args.shift, "turn": args.turn}
     algorithm = c2farm.make(c2farm.Config(**settings, demo_copies=args.copies, priority=0.0, demos=1.0, lr=args.lr), spec, len(tasks))
     rng = np.random.default_rng(args.seed)
     found = [[chain for demo in own[:-1] for chain in algorithm.encode_demo(demo, rng)] for own in demos]
@@ -207,11 +208,21 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/rlbench_demos"))
-    for name, default in {"updates": 300, "batch": 16, "channels": 16, "copies": 8, "threads": 1, "every": 50, "at-once": 2}.items():
+    for name, default in {
+        "updates": 600,
+        "batch": 32,
+        "voxels": 8,
+        "channels": 32,
+        "copies": 8,
+        "threads": 1,
+        "every": 100,
+        "at-once": 2,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"shift": 0.125, "lr": 5e-4}.items():
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--turn", type=int, default=45)
+    parser.add_argument("--reach", type=float, nargs="*", default=[0.15, 0.05])
     parser.add_argument("--seed", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -223,8 +234,9 @@ def main() -> None:
     outs = run_all(args, [(group, seed) for seed in args.seeds for group in groups])
     runs = [json.loads(out.read_text()) for out in outs]
     title = "MT-C2F-ARM on ten RLBench tasks" if args.multi else "C2F-ARM on RLBench tasks, each by itself"
-    settings = f"{args.updates} updates of {args.batch} rows, {args.channels} channels, {args.copies} copies of each chain, shift "
-    settings += f"{args.shift}, turn {args.turn} degrees, step size {args.lr}, no online data."
+    settings = f"{args.updates} updates of {args.batch} rows, {1 + len(args.reach)} depths of {args.voxels} voxels (reach "
+    settings += f"{', '.join(map(str, args.reach))} m), {args.channels} channels, {args.copies} copies of each chain, shift {args.shift}, "
+    settings += f"turn {args.turn} degrees, step size {args.lr}, no online data."
     about = {"title": title, "command": command_line("rlbench_demos"), "settings": settings, **describe()}
     stem = "rlbench_demos_multi" if args.multi else "rlbench_demos"
     write_json(RESULTS / f"{stem}.json", {"about": about, "runs": runs})
@@ -233,13 +245,14 @@ def main() -> None:
 
 def run_all(args: argparse.Namespace, jobs: Sequence[tuple[list[str], int]]) -> list[Path]:
     """All processes, a few at once; what has a result already is left out."""
-    kept = ("updates", "batch", "channels", "copies", "threads", "every", "shift", "lr", "turn")
+    kept = ("updates", "batch", "voxels", "channels", "copies", "threads", "every", "shift", "lr", "turn")
     outs, left, going = [], [], dict[Path, subprocess.Popen]()
     for group, seed in jobs:
         out = args.work / f"{'all' if len(group) > 1 else group[0]}-{seed}.json"
         outs.append(out)
         if not out.exists():
             options = [word for name in kept for word in (f"--{name}", str(getattr(args, name)))]
+            options += ["--reach", *map(str, args.reach)]
             left.append((out, [*options, "--data", str(args.data), "--seed", str(seed), "--out", str(out), "--tasks", *group]))
     while left or going:
         while left and len(going) < args.at_once:

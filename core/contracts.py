@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.demos import Demo
-from core.types import Batch, Chunk, Field, Observation, Plan, Round, Seen, Step, TaskSpec
+from core.types import Batch, Chunk, Field, Observation, Plan, Seen, Step, TaskSpec
 
 
 @runtime_checkable
@@ -132,88 +131,6 @@ class Algorithm(Protocol):
                 set, a simulator's part of it means nothing any more.
             noise: (N, D) standard normal; None acts without exploring.
         """
-        ...
-
-
-@runtime_checkable
-class Adapting(Protocol):
-    """An algorithm that changes its parameters between two phases of a round, by gradients: MAML."""
-
-    def inner(self, state: Any, batch: Round, phase: int) -> dict[str, Any]:
-        """In place, what ``policy`` gives to the actors of the next phase. Returns metrics [S].
-
-        Args:
-            batch: with [S] in front; filled up to and with ``phase``.
-        """
-        ...
-
-    def adapt(self, params: Mapping[str, NDArray], batch: Round) -> dict[str, NDArray]:
-        """The same at test time, without a state: the parameters that each simulator goes on with, its lane in front.
-
-        Args:
-            params: those that acted, as ``policy`` gives them to one seed, or as this function returned them.
-            batch: the episodes so far of one phase, P = 1; all simulators as tasks of one each, (1, N, 1, E, T, ...).
-        """
-        ...
-
-
-@runtime_checkable
-class Transferring(Protocol):
-    """An algorithm that can begin from what another run has learned."""
-
-    def begin_from(self, state: Any, source: Any, old: Any, origin: Sequence[int | None], *, policy_only: bool) -> Any:
-        """A fresh state with the networks and statistics of another one; its optimiser stays fresh.
-
-        Args:
-            source: the algorithm whose state ``old`` is; of the same module.
-            origin: (K,) the index of each task among the source's, None for a task that it does not know.
-            policy_only: critics and temperatures stay fresh too.
-
-        Raises:
-            ConfigError: settings or sizes are others.
-        """
-        ...
-
-
-@runtime_checkable
-class Encoding(Protocol):
-    """An algorithm that keeps of an observation what it has made of it, in place of images."""
-
-    def encoded(self) -> tuple[Field, ...]:
-        """Columns that stand for the observation. ``act`` fills them among its columns."""
-        ...
-
-    def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
-        """The same (N, ...) of observations that nobody acts on, because their episodes were cut there."""
-        ...
-
-    def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
-        """A demonstration as chains of transitions from keyframe to keyframe: of each all columns of replay but the bookkeeping.
-
-        ``obs`` and what is in ``encoded`` are (n + 1, ...), the others, with ``action``, ``reward`` and ``terminated``, (n, ...).
-        """
-        ...
-
-
-@runtime_checkable
-class Demonstrating(Protocol):
-    """A simulator that can show how it is done."""
-
-    def demonstrate(self, variation: int) -> Demo:
-        """Plays an episode by an expert.
-
-        Raises:
-            SimulatorError: retryable; the expert failed in this episode.
-        """
-        ...
-
-
-@runtime_checkable
-class Wrapping(Protocol):
-    """An algorithm around another one."""
-
-    def unwrapped(self, state: Any) -> tuple[Algorithm, Any]:
-        """The algorithm inside, made for one task, and its state, in which what concerns its optimiser may be missing."""
         ...
 
 

@@ -35,7 +35,7 @@ def row_dtype(spec: TaskSpec, extra: Iterable[Field] = (), encoded: Iterable[Fie
     """The record type of a task's rows: observation, action, reward, the algorithm's own columns, bookkeeping.
 
     Args:
-        encoded: columns that stand for all of an observation but ``obs``: see ``core.contracts.Encoding``. None: as the simulator shows it.
+        encoded: columns that stand for all of an observation but ``obs``: see ``core.abilities.Encoding``. None: as the simulator shows it.
 
     Every column is aligned to its item size and the record to the largest, so that torch can view any column without a copy.
     """

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
-from core.contracts import Adapting, Algorithm
+from core.abilities import Adapting
+from core.contracts import Algorithm
 from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.tree import index_tree, map_tree

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from core.abilities import Adapting, Encoding
 from core.checkpoint import Checkpoints
-from core.contracts import Adapting, Algorithm, Encoding
+from core.contracts import Algorithm
 from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.types import Seen, Stream, TaskSpec, Weights

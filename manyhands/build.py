@@ -14,7 +14,8 @@ from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.rounds import RoundWorker
 from actors.worker import ActorWorker
-from core.contracts import Algorithm, ChunkSink, Encoding, Reduce, alone
+from core.abilities import Encoding
+from core.contracts import Algorithm, ChunkSink, Reduce, alone
 from core.demos import Demo
 from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree

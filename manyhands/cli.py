@@ -26,6 +26,8 @@ usage: manyhands COMMAND [...]
                          carry a run's networks on to new tasks: success over env steps
   demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...]
                          demonstrations by experts, for those that learn from them
+  video RUN [--task TASK]
+                         a run that acts by keyframes: a moving picture with the voxels that it chose
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -101,6 +103,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "adapt": _adapt,
         "finetune": _finetune,
         "demos": _demos,
+        "video": _video,
         "runs": _runs,
         "show": _show,
     }
@@ -206,6 +209,16 @@ def _demos(args: list[str]) -> int:
     from manyhands.demos.commands import demos
 
     return demos(args)
+
+
+def _video(args: list[str]) -> int:
+    _before_numpy()
+    from manyhands.arguments import parse_run
+    from manyhands.video import VideoArguments, film_run
+
+    for path in film_run(parse_run(VideoArguments, args, "video")):
+        sys.stdout.write(f"{path}\n")
+    return 0
 
 
 def _runs(args: list[str]) -> int:

@@ -95,7 +95,7 @@ def fitted(config: RunConfig, spec: "TaskSpec", source: Source) -> "dict[str, Te
     Raises:
         ConfigError: other observations or actions, another algorithm, or settings that decide what the networks are.
     """
-    from core.contracts import Transferring, Wrapping
+    from core.abilities import Transferring, Wrapping
     from core.tree import named_leaves
     from manyhands import build
 

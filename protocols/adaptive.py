@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.contracts import Adapting, Algorithm, SimulatorStep
+from core.abilities import Adapting
+from core.contracts import Algorithm, SimulatorStep
 from core.seen import ARRAYS, Watch
 from core.types import Observation, Seen, Weights
 from protocols.gathered import Gathered
@@ -68,7 +69,7 @@ class AdaptivePlayer:
         rng: the noise that adaptation episodes explore with.
         action_dim: A.
         horizon: env steps of the longest episode.
-        recalled: (N, ...) what every slot remembers of demonstrations, where the schedule has any: ``core.recall``.
+        recalled: (N, ...) what every slot remembers of demonstrations, where the schedule has any: ``core.abilities.Recalling``.
     """
 
     def __init__(

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.abilities import Recalling
 from core.contracts import Algorithm, SteppedSimulators
 from core.demos import Demo
 from core.errors import ConfigError
-from core.recall import Recalling
 from core.types import TaskSpec, Weights
 from protocols.adaptive import AdaptivePlayer
 from protocols.plan import Plan

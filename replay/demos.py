@@ -15,7 +15,7 @@ from replay.memory import SHM
 from replay.ring import Ring
 
 Chain = Mapping[str, NDArray]
-"""n transitions from keyframe to keyframe: ``core.contracts.Encoding.encode_demo``"""
+"""n transitions from keyframe to keyframe: ``core.abilities.Encoding.encode_demo``"""
 
 
 def demo_name(run_id: str) -> str:

@@ -82,7 +82,7 @@ class KeyframeRows:
         return {"voxel": flat(choice.translation, self.space.voxels), **{field.name: told[field.name] for field in self.fields()[1:]}}
 
     def of_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
-        """See ``core.contracts.Encoding.encode_demo``; each chain as often as the augmentation says."""
+        """See ``core.abilities.Encoding.encode_demo``; each chain as often as the augmentation says."""
         found = chains(demo, self.augmentation.every)
         return [self._chain(demo, chain, rng) for _ in range(self.augmentation.copies) for chain in found]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import simulators
 from core import demofile
-from core.contracts import Demonstrating, Simulator
+from core.abilities import Demonstrating
+from core.contracts import Simulator
 from core.demos import Demo, check
 from core.errors import ConfigError, DemoError, ManyhandsError, SimulatorError
 from core.poses import action_of

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.contracts import Encoding
+from core.abilities import Encoding
 from core.demofile import read
 from core.demos import Demo, check
 from core.errors import ConfigError, DemoError

@@ -6,7 +6,7 @@ import pytest
 from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.worker import ActorWorker
-from core.contracts import Encoding
+from core.abilities import Encoding
 from core.rows import CLOSING, STEP
 from core.seen import Watch
 from core.types import Field, Stream, Weights

@@ -8,7 +8,8 @@ import torch
 import algos
 import simulators
 from algos.lib.surrogate import Minibatch, minibatches
-from core.contracts import Algorithm, Encoding
+from core.abilities import Encoding
+from core.contracts import Algorithm
 from core.types import Batch, Field, Round, Rounds, Seen, TaskSpec
 
 OBS, ACT, SIMULATORS, HORIZON = 5, 2, 2, 6

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import algos
-from core.contracts import Encoding, Transferring
+from core.abilities import Encoding, Transferring
 from core.errors import ConfigError
 from core.tree import map_tree, named_leaves
 from tests.algos.made import OBS, SIMULATORS, batch, made, on_policy, params, seen

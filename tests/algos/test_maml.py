@@ -9,7 +9,7 @@ import torch
 import algos
 from algos import maml
 from algos.lib.trust_region import curvature, flat, shaped
-from core.contracts import Adapting
+from core.abilities import Adapting
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from core.types import Field, Round, TaskSpec

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import algos
+from core.abilities import Encoding
 from core.checkpoint import Checkpoints
-from core.contracts import Encoding
 from core.rows import row_dtype
 from core.seen import Watch
 from core.tree import map_tree, named_leaves

@@ -12,9 +12,8 @@ import pytest
 from algos import c2farm, reptile
 from algos.lib.image_context import Config as Inferred
 from core import demofile
-from core.contracts import Encoding
+from core.abilities import Encoding, Recalling
 from core.errors import ConfigError
-from core.recall import Recalling
 from core.tree import named_leaves
 from core.types import Weights
 from manyhands import adapt, build, config_file, session, warm_start

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.rows import row_dtype
 from core.types import Field, Stream, TaskSpec
 from manyhands import presets
 from manyhands.estimate import Speed, _MadeUp, learner_speed, whole_round_s
@@ -16,7 +17,7 @@ SPEC = TaskSpec("made:up", (Field("obs", (3,)),), 2, 20)
 
 @pytest.mark.parametrize(("tasks", "context"), [(0, 0), (2, 0), (0, 5), (2, 5)])
 def test_made_up_batches_have_what_the_plan_asks_for(tasks, context):
-    source = _MadeUp(Stream(4, tasks=tasks, context=context), SPEC, 6)
+    source = _MadeUp(Stream(4, tasks=tasks, context=context), SPEC, 6, row_dtype(SPEC))
     source.sample()
     batch, T = source.assemble(source.buffer), tasks or 6
     assert [tuple(part.shape) for part in batch[:5]] == [(T, 4, 3), (T, 4, 2), (T, 4), (T, 4, 3), (T, 4)]
@@ -29,6 +30,19 @@ def test_made_up_batches_have_what_the_plan_asks_for(tasks, context):
         assert batch.context.shape == (T, context, 6)  # type: ignore[union-attr] - there is one
     else:
         assert batch.context == ()
+    assert batch.here == batch.there == batch.weight == ()
+
+
+def test_made_up_batches_have_the_algorithms_own_columns_and_weights():
+    encoded, extra = (Field("voxel_index", (6,), "uint16"),), (Field("label", (), "int16"),)
+    source = _MadeUp(Stream(4, tasks=2, context=5, priority=0.7, weight=0.5), SPEC, 6, row_dtype(SPEC, extra, encoded))
+    batch = source.assemble(source.buffer.clone())
+    assert {name: (tuple(value.shape), value.dtype) for name, value in dict(batch.here).items()} == {
+        "voxel_index": ((2, 4, 6), torch.uint16),
+        "label": ((2, 4), torch.int16),
+    }
+    assert set(batch.there) == {"voxel_index"}
+    assert batch.weight.shape == (2, 4)  # type: ignore[union-attr] - there are some
 
 
 def test_an_algorithm_with_a_context_can_be_estimated():

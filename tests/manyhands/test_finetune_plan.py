@@ -36,7 +36,7 @@ def of_semicircle(algorithm: str, tasks=(POINT,), **changes):
 
 
 def test_every_algorithm_that_can_begin_from_another_has_its_methods():
-    from core.contracts import Transferring
+    from core.abilities import Transferring
     from tests.algos.made import made as small
 
     assert set(KINDS) == {name for name in algos.names() if isinstance(small(name, 1), Transferring)}

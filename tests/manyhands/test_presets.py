@@ -6,6 +6,7 @@ import pytest
 
 from manyhands import presets
 from manyhands.config_file import load, save
+from manyhands.presets import _vision_names
 from manyhands.presets._meta_world import parts
 from protocols.metaworld import find
 
@@ -43,7 +44,25 @@ def test_all_of_them_are_there():
         "ml10-mtsac-small",
         "ml10-reptile-small",
     }
-    assert {*PAPER, *SMALL, *TABLE_1, *others} == set(presets.names())
+    sighted = {"blocks-c2farm", "c2farm-reach", "c2farm-reach-parity", "c2farm-reach-small", "c2farm-button-small", "mt3-c2farm-small"}
+    assert {*PAPER, *SMALL, *TABLE_1, *others, *sighted, *_vision_names.names()} == set(presets.names())
+
+
+@pytest.mark.parametrize("name", _vision_names.names())
+def test_the_vision_benchmark(name):
+    """Mandi et al. 2022, and the scripts of its authors: 15 rows of each of ten tasks or 150 of one, five demonstrations of each."""
+    config, (held_out, method) = presets.find(name), _vision_names.parts(name)
+    settings = getattr(config.algo, "settings", config.algo)
+    assert len(config.tasks) == 10
+    assert f"metaworld_vision:{held_out}-v3" not in config.tasks
+    assert settings.batch_size == (150 if "reptile" in method else 15)
+    assert (settings.lr, settings.voxels, settings.channels, config.demos.count) == (5e-4, 16, 64, 5)
+    if method == "reptile":
+        algo = config.algo
+        assert (algo.meta_step, algo.meta_step_end, algo.inner_updates, algo.optimizer, algo.target) == (0.9, 1.0, 5, "carry", "stays")
+    if "pearl" in method:
+        paper = (settings.inferred.kl_weight, settings.inferred.kl, settings.inferred.told)
+        assert paper == ((0.1, "mean", "all") if "corrected" in method else (1.0, "sum", "first"))
 
 
 @pytest.mark.parametrize("name", PAPER)

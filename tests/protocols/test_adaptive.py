@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from core.contracts import Adapting
+from core.abilities import Adapting
 from core.types import Weights
 from protocols.adaptive import AdaptivePlayer
 from protocols.evaluator import Evaluator, PolicyEvaluator

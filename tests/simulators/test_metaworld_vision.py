@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import simulators
-from core.contracts import Demonstrating
+from core.abilities import Demonstrating
 from core.errors import ConfigError
 from simulators.metaworld import native
 from simulators.metaworld_vision import Options, gl
