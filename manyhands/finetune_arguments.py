@@ -17,6 +17,7 @@ LEAST = {
     "demos": 0,
     "head_start": 0,
     "min_size": 0,
+    "batch_size": 1,
 }
 
 
@@ -41,6 +42,10 @@ class FinetuneArguments(ShowArguments):
     min_size: int | None = None
     """env steps of each task before the first update; as in the run by default, but 100 where it began with demonstrations and a new
     task has none"""
+    updates_per_step: float | None = None
+    """of the whole run, off-policy; by default so many that each step of a task is learned from as often as in the run"""
+    batch_size: int | None = None
+    """rows of each task in an update, off-policy; by default as in the run"""
     steps: tuple[int, ...] = (0, 5000, 50_000)
     """env steps on the task at which it is judged, ascending; the last ends it. On-policy the whole rounds that they have room for"""
     goals: int | None = None

@@ -70,6 +70,10 @@ def kind_of(source: "RunConfig", run: str, options: FinetuneArguments) -> tuple[
         given = "--demos" if options.demos else "--head-start"
         fix = f"{run} has learned by {name}, which does not learn from demonstrations. Allowed: 0"
         raise ConfigError(f"{given} is {options.demos or options.head_start}, but {fix}")
+    off_policy = {"--updates-per-step": options.updates_per_step, "--batch-size": options.batch_size, "--min-size": options.min_size}
+    given = [option for option, value in off_policy.items() if value is not None]
+    if given and not hasattr(getattr(source.algo, "settings", source.algo), "batch_size"):
+        raise ConfigError(f"{given[0]} has no meaning here: {run} has learned by {name}, from each round once. Fix: leave it out")
     if options.adaptation and not kind.adapts:
         raise ConfigError(f"--adaptation is {options.adaptation}, but {run} has learned by {name}, which does not adapt. Allowed: 0")
     return name, kind
@@ -106,6 +110,8 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     if name == "sac":
         warm_up = CRITIC_WARM_UP if options.critic_warm_up is None else options.critic_warm_up
         algo = replace(algo, train=TRAIN.get(method, "all"), critic_warm_up=0 if method in ("actor", "scratch") else warm_up)
+    if options.batch_size is not None:
+        algo = replace(algo, batch_size=options.batch_size)
     demos = _demos(source, own, others, options)
     simulators = _simulators(source, algo, simulator, options, len(own))
     processes = source.actors.processes if source.actors.processes <= simulators * len(tasks) else 0
@@ -193,7 +199,7 @@ def _replay(source: "RunConfig", algo: Any, demos: "DemosConfig", options: Finet
     # Tasks of an update are all, or as many as are drawn for each.
     most = getattr(algo, "meta_batch", 0) or getattr(algo, "tasks_per_batch", 0) or max(K, tasks)
     drawn = 1 if hasattr(source.algo, "inner") else min(K, most)
-    shown, least = all(demos.of_tasks(tasks)), replay.min_size // K
+    shown, least, asked = all(demos.of_tasks(tasks)), replay.min_size // K, options.updates_per_step
     if options.head_start and not shown:
         raise ConfigError(
             f"--head-start is {options.head_start} updates on demonstrations, but a task has none. Allowed: 0, or more --demos"
@@ -204,7 +210,7 @@ def _replay(source: "RunConfig", algo: Any, demos: "DemosConfig", options: Finet
         least = options.min_size
     return replace(
         replay,
-        updates_per_step=replay.updates_per_step * drawn / min(tasks, most),
+        updates_per_step=replay.updates_per_step * drawn / min(tasks, most) if asked is None else asked,
         min_size=least * tasks if shown else max(1, least) * tasks,
         # Goals are many: what the source ran ahead over all of them would be most of a stage.
         max_lead_steps=replay.max_lead_steps * tasks // K if hasattr(algo, "meta_batch") else replay.max_lead_steps,

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algos import c2farm, reptile
+from algos import c2farm, ppo, reptile
 from algos.lib.image_context import Config as Inferred
 from core import demofile
 from core.abilities import Encoding, Recalling
 from core.errors import ConfigError
 from core.tree import named_leaves
 from core.types import Weights
-from manyhands import adapt, build, config_file, session, warm_start
+from manyhands import adapt, build, config_file, presets, session, warm_start
 from manyhands.adapt_arguments import AdaptArguments
 from manyhands.config import DemosConfig
 from manyhands.demos import of_run, store
@@ -198,6 +198,23 @@ def test_by_context(runs, demos, tmp_path, capsys):
     assert ("0+1" in said) == bool(demos)
     assert "scenes are drawn anew" in said
     assert len(list((path / "evaluations").glob(f"adapt-2-*-lift*-demos-{demos}-fresh-0.jsonl"))) == 1
+
+
+def test_a_trial_of_what_infers_tasks_may_have_many_goals():
+    preset = presets.find("vision-faucet-open-pearl")
+    assert (preset.simulator.repeat, preset.algo.inferred.trial) == (1, 10)  # type: ignore[attr-defined]
+    session.check_trial(preset, 10)
+    with pytest.raises(ConfigError, match=r"simulator\.repeat is 1, so goals change within a trial"):
+        session.check_trial(presets.find("vision-faucet-open-mt"), 10)
+
+
+def test_as_many_updates_and_rows_as_asked_for():
+    asked = FinetuneArguments("x", tasks=("blocks:lift",), method="mixed", batch_size=7, updates_per_step=3.0)
+    config = derived(source("meta"), "x", "blocks:lift", 0, asked, None)
+    assert (config.algo.batch_size, config.replay.updates_per_step) == (7, 3.0)  # type: ignore[attr-defined]
+    rounds = tiny(algorithm="ppo", algo=ppo.Config())
+    with pytest.raises(ConfigError, match="--updates-per-step has no meaning here: x has learned by ppo, from each round once"):
+        derived(rounds, "x", "dummy:point", 0, replace(asked, tasks=("dummy:point",)), None)
 
 
 def test_an_adapting_run_evaluates_so_in_training():
