@@ -230,6 +230,11 @@ class C2FARM:
         memory["z"] = image_context.inferred(memory, seen, None if noise is None else noise[:, self.disturbing :], config)
         return memory["z"], memory
 
+    def recall(self, params: Mapping[str, NDArray], demos: Sequence[Demo]) -> dict[str, NDArray]:
+        """See ``core.abilities.Recalling``."""
+        rgb, action, reward = (np.concatenate(column) for column in zip(*map(self.own.shown, demos), strict=True))
+        return image_context.recalled(of_part(params, ENCODER), rgb, action, reward, self.config.inferred)
+
     def look(self, params: Mapping[str, NDArray], seen: Seen, z: NDArray[np.float32], noise: NDArray[np.float32] | None) -> list[Looked]:
         """What N simulators are to do, and what of them is seen on the way there."""
         N, V, L = len(seen.obs), self.config.voxels, self.depths

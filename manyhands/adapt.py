@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from core.abilities import Adapting
+from core.abilities import Adapting, Encoding
 from core.checkpoint import Checkpoints
 from core.contracts import Algorithm
 from core.errors import ConfigError
 from core.seeding import SeedTree
-from core.types import Seen, TaskSpec, Weights
+from core.types import Seen, Stream, TaskSpec, Weights
 from manyhands import build, config_file
 from manyhands import config as configs
-from manyhands.adapt_arguments import AdaptArguments
+from manyhands.adapt_arguments import EPISODES, AdaptArguments
 from manyhands.evaluate import check_goals_seen, protocol_pool, weights_of
 from manyhands.judge import goals_of
 from manyhands.outcome import adaptation_table
@@ -39,7 +39,12 @@ def adapt_run(options: AdaptArguments) -> int:
     """Prints success and return after 0, 1, 2, 5, 10 episodes per task, and writes all episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.run)
     config = config_file.load(row.path / "config.json")
-    schedule = Schedule.looked_at(options.episodes, options.look_episodes)
+    if options.tasks:
+        from manyhands.adapt_tasks import adapt_to_tasks
+
+        return adapt_to_tasks(options, config, row)
+    episodes = options.episodes or EPISODES
+    schedule = Schedule.looked_at(episodes, options.look_episodes)
     protocol = _protocol(options, config) if options.protocol else None
     if protocol is None:
         config.options_of_trials(schedule)  # raises before anything starts
@@ -50,20 +55,25 @@ def adapt_run(options: AdaptArguments) -> int:
     else:
         where = f"{protocol.name}-{protocol.setting}"
         evaluator = protocol_evaluator(protocol, goals, options.processes, config, schedule, row.path / "logs")
-    told: dict[str, Any] = {"run": row.id, "seed": config.seed, "evaluation_seed": options.seed}
-    told["checkpoint"] = options.which if options.step is None else f"{options.which} of step {options.step}"
+    told = about(options, config, row.id)
     told |= {} if protocol is None else {"protocol": protocol.name, "setting": protocol.setting}
     try:
         results = _played(evaluator, weights, told, config.tasks, options.seed, options.held_out)
     finally:
         evaluator.close()
     drawn = f"-seed-{options.seed}" if where == "training-goals" else ""  # what explores, and perhaps draws the goals
-    results.write(row.path / "evaluations" / f"adapt-{options.episodes}-version-{weights.version}-{where}{drawn}.jsonl")
+    results.write(row.path / "evaluations" / f"adapt-{episodes}-version-{weights.version}-{where}{drawn}.jsonl")
     if options.out is not None:
         results.write(options.out)
     notes = [FORGETFUL] if results.settings[results.tasks[0]]["adapts_by"] == "nothing" else []
     Console().print(adaptation_table(f"{row.id} adapts on {where}, weights version {weights.version}", results, notes))
     return 0
+
+
+def about(options: AdaptArguments, config: configs.RunConfig, run: str) -> dict[str, Any]:
+    """What every row tells of the run and its policy."""
+    checkpoint = options.which if options.step is None else f"{options.which} of step {options.step}"
+    return {"run": run, "seed": config.seed, "evaluation_seed": options.seed, "checkpoint": checkpoint}
 
 
 def _played(
@@ -95,6 +105,8 @@ def look_into(algorithm: Algorithm, weights: Weights, spec: TaskSpec, tasks: int
 
     Both are found by trying, with made-up observations: as if of each task, and as if after a step of the same trial.
     """
+    if isinstance(algorithm, Encoding):  # what it sees cannot be made up, and is all that it is told of its task
+        return "memory" if isinstance(algorithm.plan, Stream) and algorithm.plan.context else "nothing", False
     obs = np.random.default_rng(0).standard_normal((4, spec.obs_dim)).astype(np.float32)
     lanes, yes, zeros = np.zeros(4, np.int64), np.ones(4, bool), np.zeros((4, spec.action_dim), np.float32)
     fresh, carry = [], None

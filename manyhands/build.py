@@ -124,7 +124,7 @@ def learner_rank(config: RunConfig, spec: TaskSpec, ring: str, rank: int, reduce
 def sampler(config: RunConfig, made: Algorithm, ring: str, tree: SeedTree) -> Sampler:
     """Where a learner's node of the seed tree draws from: all tasks, read-only, and the run's demonstrations if it has any."""
     assert isinstance(made.plan, Stream)
-    shown = Ring.attach(demos_beside(ring)) if config.demos.count else None
+    shown = Ring.attach(demos_beside(ring)) if config.demos.wanted else None
     return Sampler(Ring.attach(ring), range(len(config.tasks)), made.plan, tree.child("sampler").integer(), demos=shown)
 
 

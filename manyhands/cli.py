@@ -18,6 +18,8 @@ usage: manyhands COMMAND [...]
                          evaluation on fresh goals, or on those of a protocol
   adapt RUN [--protocol ml10] [--episodes 10]
                          success after 0, 1, 2, 5, 10 adaptation episodes, on fresh goals or on the test tasks of ml10, ml45, ml1-TASK
+  adapt RUN --tasks TASK ... --method finetune|reptile|context [--demos 1] [--jointly]
+                         to tasks of its simulator that the run has not seen
   eval --policy scripted PROTOCOL
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]

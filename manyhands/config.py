@@ -62,6 +62,8 @@ class DemosConfig:
 
     count: int = 0
     """of each task; what is missing in the folder is collected before the run begins, by the simulator's expert"""
+    counts: tuple[int, ...] = ()
+    """of each task its own number, in the order of the tasks; none: ``count`` of each"""
     folder: str = ""
     """where they are kept, see `manyhands demos`; empty: demos, in the folder of the runs"""
     seed: int = 0
@@ -71,6 +73,17 @@ class DemosConfig:
         for name in ("count", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"demos.{name} is {getattr(self, name)}; it must be 0 or more")
+        if self.counts and (self.count or min(self.counts) < 0):
+            raise ConfigError(f"demos.counts is {self.counts} and demos.count {self.count}; counts are 0 or more, and count 0 beside them")
+
+    def of_tasks(self, tasks: int) -> tuple[int, ...]:
+        """How many each of the run's tasks has."""
+        return self.counts or (self.count,) * tasks
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any task has one."""
+        return self.count > 0 or any(self.counts)
 
 
 @dataclass(frozen=True)
@@ -194,6 +207,12 @@ class RunConfig:
         """Whether every task has one goal, by its name."""
         return all(simulators.split_goal(task)[1] is not None for task in self.tasks)
 
+    @property
+    def adapts_to_tasks(self) -> bool:
+        """Whether the policy infers its task whatever the scene, so that a trial's episodes need not be of one goal: PEARL-C2F-ARM."""
+        algo = getattr(self.algo, "settings", self.algo)  # of what reptile is around
+        return getattr(getattr(algo, "inferred", None), "latent", 0) > 0
+
     def own_goals(self, seed: int) -> str:
         """What episodes of the run's own tasks, with evaluation seeds from ``seed``, have: ``training-goals``, where all are of a set that
         training draws from, or ``fresh-SEED``."""
@@ -216,11 +235,9 @@ class RunConfig:
         always_reset = {"reset_every": 1} if "reset_every" in options else {}
         if in_turn:
             changes |= {"order": "in_turn", "repeat": 1} | always_reset
-        if schedule.adaptation:
-            if "repeat" not in options:
-                raise ConfigError(
-                    f"{self.tasks[0]} cannot repeat a goal, so nothing can adapt to it: evaluation.adaptation must be 0 there"
-                )
+        if schedule.adaptation and "repeat" not in options and not self.adapts_to_tasks:
+            raise ConfigError(f"{self.tasks[0]} cannot repeat a goal, so nothing can adapt to it: evaluation.adaptation must be 0 there")
+        if schedule.adaptation and "repeat" in options:
             # An episode that began where the last one ended would show what was done in a look.
             changes |= {"repeat": schedule.repeat} | always_reset
         return options | changes
@@ -258,8 +275,12 @@ class RunConfig:
 
     def _check_replay(self) -> None:
         replay, room = self.replay, self.replay.capacity * len(self.tasks)
-        if replay.head_start and not self.demos.count:
-            raise ConfigError(f"replay.head_start is {replay.head_start} updates from demonstrations, but demos.count is 0: set that")
+        shown = self.demos.of_tasks(len(self.tasks))
+        if len(shown) != len(self.tasks):
+            raise ConfigError(f"demos.counts has {len(shown)} numbers for {len(self.tasks)} tasks; write one for each, or none")
+        if replay.head_start and not all(shown):
+            fix = "demos.count is 0: set that" if not any(shown) else f"{self.tasks[shown.index(0)]} has none: it must be 0"
+            raise ConfigError(f"replay.head_start is {replay.head_start} updates from demonstrations, but {fix}")
         if replay.min_size > room:
             raise ConfigError(f"replay.min_size is {replay.min_size} but replay holds {room} rows")
 

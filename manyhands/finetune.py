@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core.errors import ConfigError
 from manyhands import config_file
 from manyhands.finetune_arguments import FinetuneArguments
-from manyhands.finetune_plan import Stages, derived, kind_of, schedule_of
+from manyhands.finetune_plan import Stages, derived, judged_apart, kind_of, schedule_of
 from manyhands.finetune_table import Judged, curve_tables
+from manyhands.task_names import full_names
 
 if TYPE_CHECKING:
     from core.types import TaskSpec, Weights
@@ -51,12 +52,14 @@ def finetune(options: FinetuneArguments) -> int:
     source = config_file.load(row.path / "config.json")
     _, kind = kind_of(source, row.id, options)
     protocol = _protocol(options, source, adapts=kind.adapts)
+    if protocol is None:
+        options = replace(options, tasks=full_names(options.tasks, source.tasks[0].partition(":")[0]))
     job = Job(options, protocol, schedule_of(source, kind, options, protocol), kind.adapts_by)
     plan = [(task, seed) for task in _tasks(options, protocol) for seed in options.seeds]
     wanted = [derived(source, row.id, task, seed, options, protocol) for task, seed in plan]
     console, found, code = Console(), list[Judged](), 0
-    if protocol is None:
-        wanted[0].options_of_trials(job.schedule)  # raises before anything starts
+    if protocol is None:  # raises before anything starts
+        (judged_apart(wanted[0], options.episodes) if options.held_out else wanted[0]).options_of_trials(job.schedule)
     specs = [session.check(config, options.runs, console) for config in wanted[:: len(options.seeds)]]  # all, before the first begins
     for note in Stages.of(wanted[0], plan[0][0], specs[0]).notes(wanted[0], options):
         console.print(f"[dim]{note}[/dim]", highlight=False)
@@ -173,7 +176,7 @@ def _evaluator(config: "RunConfig", spec: "TaskSpec", task: str, job: Job, logs:
     played = range(min(Stages.of(config, task, spec).own, options.episodes))  # the run's first tasks are its own
     settings = replace(config.evaluation, episodes=options.episodes // len(played))
     simulators = max(1, min(settings.episodes, SLOTS // len(played)))
-    config = replace(config, evaluation=settings)
+    config = judged_apart(config, settings.episodes) if options.held_out else replace(config, evaluation=settings)
     return build.evaluator(config, spec, logs, tasks=played, simulators=simulators, schedule=job.schedule)
 
 

@@ -1,6 +1,7 @@
 """What a run that fine-tunes another one is: settings derived from that one's, how long its stages are, what a judgement plays."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +10,7 @@ from manyhands.finetune_arguments import FinetuneArguments, Method
 
 if TYPE_CHECKING:
     from core.types import TaskSpec
-    from manyhands.config import ReplayConfig, RunConfig
+    from manyhands.config import DemosConfig, ReplayConfig, RunConfig
     from protocols.metaworld import Protocol
     from protocols.schedule import Schedule
 
@@ -40,8 +41,13 @@ KINDS = {
     "ppo": Kind(ROUNDS),
     "trpo": Kind(ROUNDS),
     "task_embedding": Kind(ROUNDS),
+    "c2farm": Kind(("all", "scratch", "mixed")),
 }
 """by the module of ``algos``"""
+WRAPPED = ("sac", "c2farm")
+"""what reptile may be around"""
+COLLECTED_FIRST = 100
+"""env steps of each task before the first update, where a run that began with demonstrations goes on without"""
 
 
 def kind_of(source: "RunConfig", run: str, options: FinetuneArguments) -> tuple[str, Kind]:
@@ -51,16 +57,23 @@ def kind_of(source: "RunConfig", run: str, options: FinetuneArguments) -> tuple[
         ConfigError: it cannot be fine-tuned, or not so.
     """
     name = getattr(source.algo, "inner", source.algorithm)
-    if name not in KINDS or (name != source.algorithm and name != "sac"):
+    if name not in KINDS or (name != source.algorithm and name not in WRAPPED):
         by = name if name == source.algorithm else f"{source.algorithm} around {name}"
-        raise ConfigError(
-            f"{run} has learned by {by}, which cannot be fine-tuned. Allowed: runs of {', '.join(KINDS)}, and of reptile around sac"
-        )
-    kind = KINDS[name]
+        allowed = f"runs of {', '.join(KINDS)}, and of reptile around {' or '.join(WRAPPED)}"
+        raise ConfigError(f"{run} has learned by {by}, which cannot be fine-tuned. Allowed: {allowed}")
+    kind = KINDS[name]._replace(adapts_by="memory") if source.adapts_to_tasks else KINDS[name]
     if options.method not in kind.methods:
         raise ConfigError(f"--method is {options.method}, but {run} has learned by {name}. Allowed: {', '.join(kind.methods)}")
     if options.critic_warm_up is not None and name != "sac":
         raise ConfigError(f"--critic-warm-up has no meaning here: it is a setting of sac, and {run} has learned by {name}")
+    if (options.demos or options.head_start) and name != "c2farm":
+        given = "--demos" if options.demos else "--head-start"
+        fix = f"{run} has learned by {name}, which does not learn from demonstrations. Allowed: 0"
+        raise ConfigError(f"{given} is {options.demos or options.head_start}, but {fix}")
+    off_policy = {"--updates-per-step": options.updates_per_step, "--batch-size": options.batch_size, "--min-size": options.min_size}
+    given = [option for option, value in off_policy.items() if value is not None]
+    if given and not hasattr(getattr(source.algo, "settings", source.algo), "batch_size"):
+        raise ConfigError(f"{given[0]} has no meaning here: {run} has learned by {name}, from each round once. Fix: leave it out")
     if options.adaptation and not kind.adapts:
         raise ConfigError(f"--adaptation is {options.adaptation}, but {run} has learned by {name}, which does not adapt. Allowed: 0")
     return name, kind
@@ -97,6 +110,9 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     if name == "sac":
         warm_up = CRITIC_WARM_UP if options.critic_warm_up is None else options.critic_warm_up
         algo = replace(algo, train=TRAIN.get(method, "all"), critic_warm_up=0 if method in ("actor", "scratch") else warm_up)
+    if options.batch_size is not None:
+        algo = replace(algo, batch_size=options.batch_size)
+    demos = _demos(source, own, others, options)
     simulators = _simulators(source, algo, simulator, options, len(own))
     processes = source.actors.processes if source.actors.processes <= simulators * len(tasks) else 0
     uniform = source.actors.random_steps // K * len(tasks) if method == "scratch" else 0
@@ -110,11 +126,26 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
         total_steps=options.first_steps * len(tasks) // len(own),
         seed=seed,
         actors=replace(source.actors, actors=1, simulators=simulators, processes=processes, random_steps=uniform),
-        replay=_replay(source, len(tasks)),
+        replay=_replay(source, algo, demos, options, len(tasks)),
+        demos=demos,
         evaluation=replace(source.evaluation, every_steps=0, episodes=1, adaptation=0, simulators=1, in_turn=False, target_success=0.0),
         init=InitConfig() if method == "scratch" else InitConfig(run, parts="policy" if method == "policy" else "all"),
     )
     return (without_meaningless(config) if hasattr(algo, "episodes") else config).check()
+
+
+def judged_apart(config: "RunConfig", goals: int) -> "RunConfig":
+    """The run as it is judged on goals that its simulator keeps apart from training, the first so many of each task, in turn.
+
+    Raises:
+        ConfigError: its simulator keeps none apart, or not as many, or they are those of the training.
+    """
+    options = config.simulator_options
+    if {"split", "order"} - options.keys() or options["split"] != "train" or not options.get("goals") or "@" in config.tasks[0]:
+        allowed = "simulators with frozen goals of split train, such as metaworld_vision, whose tasks name no goal"
+        raise ConfigError(f"--held-out is asked for, but no goals of {config.tasks[0]} were kept apart. Allowed: {allowed}")
+    simulator = replace(config.simulator, split="test")  # type: ignore[type-var] - every Options is a dataclass
+    return replace(config, simulator=simulator, evaluation=replace(config.evaluation, episodes=goals, in_turn=True)).check()
 
 
 def is_of(name: str, task: str) -> bool:
@@ -151,18 +182,39 @@ def _simulators(source: "RunConfig", algo: Any, simulator: Any, options: Finetun
     return min(whole, max(1, options.first_steps // one)) if horizon else whole  # 0: only the simulator knows
 
 
-def _replay(source: "RunConfig", tasks: int) -> "ReplayConfig":
-    """With the share of every task as it was; capacity is per task already."""
+def _demos(source: "RunConfig", own: Sequence[str], others: Sequence[str], options: FinetuneArguments) -> "DemosConfig":
+    """Those of the new task, its goals each, and beside it those that the source's tasks had."""
+    had = dict(zip(source.tasks, source.demos.of_tasks(len(source.tasks)), strict=True))
+    counts = (*(options.demos for _ in own), *(had[task] for task in others))
+    return replace(source.demos, count=0, counts=counts if any(counts) else ())
+
+
+def _replay(source: "RunConfig", algo: Any, demos: "DemosConfig", options: FinetuneArguments, tasks: int) -> "ReplayConfig":
+    """With the share of every task as it was; capacity is per task already.
+
+    Raises:
+        ConfigError: updates before the first env step, and a task without demonstrations.
+    """
     replay, K = source.replay, len(source.tasks)
-    algo, wrapped = getattr(source.algo, "settings", source.algo), hasattr(source.algo, "inner")
-    most = getattr(algo, "meta_batch", max(K, tasks))
-    drawn = 1 if wrapped else min(K, most)
+    # Tasks of an update are all, or as many as are drawn for each.
+    most = getattr(algo, "meta_batch", 0) or getattr(algo, "tasks_per_batch", 0) or max(K, tasks)
+    drawn = 1 if hasattr(source.algo, "inner") else min(K, most)
+    shown, least, asked = all(demos.of_tasks(tasks)), replay.min_size // K, options.updates_per_step
+    if options.head_start and not shown:
+        raise ConfigError(
+            f"--head-start is {options.head_start} updates on demonstrations, but a task has none. Allowed: 0, or more --demos"
+        )
+    if source.demos.wanted and not shown:
+        least = max(least, COLLECTED_FIRST)
+    if options.min_size is not None:
+        least = options.min_size
     return replace(
         replay,
-        updates_per_step=replay.updates_per_step * drawn / min(tasks, most),
-        min_size=max(1, replay.min_size // K) * tasks,
+        updates_per_step=replay.updates_per_step * drawn / min(tasks, most) if asked is None else asked,
+        min_size=least * tasks if shown else max(1, least) * tasks,
         # Goals are many: what the source ran ahead over all of them would be most of a stage.
         max_lead_steps=replay.max_lead_steps * tasks // K if hasattr(algo, "meta_batch") else replay.max_lead_steps,
+        head_start=(replay.head_start if options.head_start is None else options.head_start) if shown else 0,
     )
 
 

@@ -98,7 +98,7 @@ class Fleet:
         if saved and not exact:
             self._ask("ingest", "discard_open")
             self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
-        if config.demos.count:
+        if config.demos.wanted:
             demo_file(self.run_id, config.replay.folder).unlink(missing_ok=True)
             self.demos = build.demos(config, self.spec, self.run_id, of_run.load(config, self.folder))
         for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own

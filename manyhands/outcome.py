@@ -43,7 +43,11 @@ def adaptation_table(title: str, results: Results, notes: Sequence[str] = ()) ->
     returns = [float(np.mean(list(_nth(results, n).means("episode_return").values()))) for n in range(looks[-1])]
     if returns:
         notes = [*notes, f"return of the adaptation episodes: first {returns[0]:.1f}, last {returns[-1]:.1f}, mean {np.mean(returns):.1f}"]
-    table = task_table(f"{title}\n{shown}" if shown else title, "\n".join([ADAPTATION, *notes]), ["", *map(str, looks), "gain"])
+    demos, columns = results.settings.get(results.tasks[0], {}).get("demos", 0), [str(n) for n in looks]
+    if demos:
+        columns.insert(1, f"0+{demos}")
+        notes = [f"0+{demos}: after {demos} demonstration{'s' * (demos > 1)}, remembered from there on", *notes]
+    table = task_table(f"{title}\n{shown}" if shown else title, "\n".join([ADAPTATION, *notes]), ["", *columns, "gain"])
     several = len(results.tasks) > 1
     for task in results.tasks:
         _block(table, task.removeprefix("metaworld:"), results.of(task), intervals=not several)
@@ -54,7 +58,8 @@ def adaptation_table(title: str, results: Results, notes: Sequence[str] = ()) ->
 
 def _block(table: Table, name: str, results: Results, *, intervals: bool) -> None:
     """The lines of one task, or of their mean; intervals are over trials."""
-    at_looks = [results.after(n) for n in results.looks]
+    first, *later = (results.after(n) for n in results.looks)
+    at_looks = [first, *([results.shown()] if results.shown().rows else []), *later]
     for label, measure in (("any", "success_any"), ("last", "success_last")):
         shares = [float(np.mean(list(part.means(measure).values()))) for part in at_looks]
         table.add_row(name, label, *(f"{share:.0%}" for share in shares), f"{100 * (shares[-1] - shares[0]):+.0f}")

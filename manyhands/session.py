@@ -101,8 +101,8 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
 
 
 def check_trial(config: RunConfig, trial: int) -> None:
-    """Raises ConfigError where a simulator changes its goal within a trial of so many episodes."""
-    repeat = config.simulator_options.get("repeat")
+    """Raises ConfigError where a simulator changes its goal within a trial of so many episodes, and a trial is about one."""
+    repeat = None if config.adapts_to_tasks else config.simulator_options.get("repeat")
     if trial > 1 and repeat is not None and repeat % trial and not all("@" in task for task in config.tasks):
         raise ConfigError(
             f"simulator.repeat is {repeat}, so goals change within a trial; {config.algorithm} plays {trial} episodes of one goal. "

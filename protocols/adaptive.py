@@ -47,6 +47,11 @@ class Memory:
         """The carry of ``slots`` (N,); None before there is any."""
         return None if self.carry is None else {name: part[slots] for name, part in self.carry.items()}
 
+    def forget(self, slots: NDArray[np.bool_]) -> None:
+        """Of ``slots`` (N,) nothing is left that could be recalled."""
+        for part in (self.carry or {}).values():
+            part[slots] = 0
+
     def put(self, slots: NDArray[np.bool_], carry: dict[str, NDArray] | None) -> None:
         """What ``act`` gave back for ``slots`` (N,)."""
         if carry is not None:
@@ -64,6 +69,7 @@ class AdaptivePlayer:
         rng: the noise that adaptation episodes explore with.
         action_dim: A.
         horizon: env steps of the longest episode.
+        recalled: (N, ...) what every slot remembers of demonstrations, where the schedule has any: ``core.abilities.Recalling``.
     """
 
     def __init__(
@@ -76,7 +82,9 @@ class AdaptivePlayer:
         *,
         action_dim: int,
         horizon: int,
+        recalled: Mapping[str, NDArray] | None = None,
     ) -> None:
+        self.recalled = recalled
         self.algorithm, self.weights, self.rng = algorithm, weights, rng
         self.settings = {"version": weights.version, "actions": "deterministic"}
         # None of these simulators is one of the run's: where parameters have lanes, all act by the first.
@@ -84,13 +92,15 @@ class AdaptivePlayer:
         self.N, self.action_dim = np.size(tasks), action_dim
         self.place = np.zeros(self.N, np.int64)
         """(N,) of each slot in its trial"""
-        self._look, self._known = (np.array(column) for column in zip(*schedule.places, strict=True))
+        self._look, self._known, self._shown = (np.array(column) for column in zip(*schedule.places, strict=True))
         self._gathered = Gathered(self.N, schedule.adaptation, horizon) if isinstance(algorithm, Adapting) else None
         self._adapted: dict[str, NDArray] = {}
         """(N, ...) parameters of each slot's look"""
 
     def begin(self, slots: NDArray[np.bool_]) -> None:
         self.memory.watch.begin(slots)
+        if self.recalled is not None:
+            self.memory.forget(slots)
         self.memory.keep(slots)  # a trial begins with a look
         self.place[slots] = 0
         if self._gathered is not None:
@@ -134,8 +144,12 @@ class AdaptivePlayer:
         """``ended`` (N,) are at their next place."""
         looked = ended & self._look[self.place]
         self.memory.bring_back(looked)
+        blind = ~self._shown[self.place]
         self.place[ended] = (self.place[ended] + 1) % len(self._look)
-        looks = ended & ~looked & self._look[self.place]
+        shown = ended & blind & self._shown[self.place]
+        if self.recalled is not None and shown.any():
+            self.memory.put(shown, {name: part[shown] for name, part in self.recalled.items()})
+        looks = ended & (~looked | shown) & self._look[self.place]
         self.memory.keep(looks)
         if self._gathered is not None:
             self._adapt(self._gathered, looks)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.abilities import Recalling
 from core.contracts import Algorithm, SteppedSimulators
+from core.demos import Demo
 from core.errors import ConfigError
 from core.types import TaskSpec, Weights
 from protocols.adaptive import AdaptivePlayer
@@ -85,6 +87,8 @@ class Evaluator:
         trial: dict[str, Any] = {"adaptation": schedule.adaptation, "evaluation": schedule.evaluation}
         if schedule.adaptation:
             trial["looks"] = list(schedule.looks)
+        if schedule.demos:
+            trial["demos"] = schedule.demos
         return {task: {**dict(spec.labels), "horizon": spec.horizon, **trial, **common} for task, spec in by_task.items()}
 
 
@@ -148,17 +152,32 @@ class PolicyEvaluator:
         self.evaluator = Evaluator(simulators, plan, seeds)
 
     def results(
-        self, weights: Weights, settings: Mapping[str, Any] = MappingProxyType({}), rng: np.random.Generator | None = None
+        self,
+        weights: Weights,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        rng: np.random.Generator | None = None,
+        demos: Sequence[Sequence[Demo]] = (),
     ) -> Results:
-        """All episodes as rows. Looks are deterministic; with ``rng`` a plan without adaptation is played by sampled actions instead."""
+        """All episodes as rows. Looks are deterministic; with ``rng`` a plan without adaptation is played by sampled actions instead.
+
+        Args:
+            demos: of each of the algorithm's tasks, as many as the schedule says, where it has any.
+        """
         simulators, schedule = self.evaluator.simulators, self.evaluator.plan.schedule
         simulators.ready()
         A = simulators.spec.action_dim
         if not schedule.adaptation:
             return self.evaluator.evaluate(AlgorithmPlayer(self.algorithm, weights, self.tasks, rng, action_dim=A), settings)
         noise, horizon = rng or np.random.default_rng(self.noise_seed), max(spec.horizon for spec in task_specs(simulators))
-        player = AdaptivePlayer(self.algorithm, weights, self.tasks, schedule, noise, action_dim=A, horizon=horizon)
+        recalled = self._recalled(weights, demos) if schedule.demos else None
+        player = AdaptivePlayer(self.algorithm, weights, self.tasks, schedule, noise, action_dim=A, horizon=horizon, recalled=recalled)
         return self.evaluator.evaluate(player, settings)
+
+    def _recalled(self, weights: Weights, demos: Sequence[Sequence[Demo]]) -> dict[str, NDArray]:
+        """(N, ...) what each slot remembers of the demonstrations of its task."""
+        assert isinstance(self.algorithm, Recalling)
+        of_task = [self.algorithm.recall(weights.params, shown) for shown in demos]
+        return {name: np.concatenate([of_task[task][name] for task in self.tasks.tolist()]) for name in of_task[0]}
 
     def evaluate(self, weights: Weights) -> Evaluation:
         """All episodes, whole: what they come to after adaptation, and where there is any, before and during it."""

@@ -37,6 +37,8 @@ class Row(NamedTuple):
     episode_return: float
     look: bool = True
     """it shows what was known by then, and taught nothing; False: an adaptation episode, with exploration"""
+    demos: int = 0
+    """demonstrations that the policy remembered"""
 
 
 class Summary(NamedTuple):
@@ -85,8 +87,12 @@ class Results:
         return self.select(lambda row: row.look and row.adapted_episodes >= self._adaptation(row.task))
 
     def after(self, episodes: int) -> "Results":
-        """The looks after exactly so many adaptation episodes: one point of the curve of adaptation."""
-        return self.select(lambda row: row.look and row.adapted_episodes == episodes)
+        """The looks after exactly so many adaptation episodes: a point of the curve of adaptation. After 0: without demonstrations."""
+        return self.select(lambda row: row.look and row.adapted_episodes == episodes and (episodes > 0 or not row.demos))
+
+    def shown(self) -> "Results":
+        """The looks after demonstrations and no adaptation episode; none where nothing was shown."""
+        return self.select(lambda row: row.look and row.adapted_episodes == 0 and row.demos > 0)
 
     def exploration(self) -> "Results":
         """The adaptation episodes themselves: what it cost to learn (online regret). Without adaptation: none."""
@@ -157,7 +163,7 @@ class Results:
 
     def _refuse_mixture(self) -> None:
         for task in self.tasks:
-            kinds = {row.adapted_episodes if row.look else -1 for row in self.rows if row.task == task}
+            kinds = {(row.adapted_episodes if row.look else -1, row.demos) for row in self.rows if row.task == task}
             if len(kinds) > 1:
                 allowed = "adapted(), zero_shot(), after(n) or exploration()"
                 raise ConfigError(f"{task}: episodes before, during and after adaptation are mixed. Take {allowed}")

@@ -96,8 +96,9 @@ class Tally:
         if place != len(rows):
             return  # a loss or a failed reset led into the midst of this trial: it will be played again
         first, length, returns = int(self._first[i]), int(self._t[i]), float(self._returns[i])
-        look, known = self.plan.schedule.places[place]
-        rows.append(Row(self.tasks[i], variation, known, self.seeds[i], bool(self._any[i]), last, first, length, returns, look))
+        look, known, shown = self.plan.schedule.places[place]
+        demos = self.plan.schedule.demos if shown else 0
+        rows.append(Row(self.tasks[i], variation, known, self.seeds[i], bool(self._any[i]), last, first, length, returns, look, demos))
         if len(rows) == self.plan.trial:
             self._open[i] = []
             if trial in self._missing[i]:

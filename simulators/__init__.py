@@ -28,6 +28,17 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not name.startswith("_") and name not in _MACHINERY))
 
 
+def tasks_of(simulator: str) -> tuple[str, ...]:
+    """All its tasks, by their names behind the colon; none where it lists none.
+
+    Raises:
+        ConfigError: the simulator is unknown.
+    """
+    if simulator not in names():
+        raise unknown("simulator", simulator, names())
+    return tuple(_module(simulator).tasks())
+
+
 def split(name: str) -> tuple[str, str]:
     """``metaworld:reach-v3`` -> (``metaworld``, ``reach-v3``); what names a goal stays with the task.
 

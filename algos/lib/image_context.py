@@ -108,14 +108,35 @@ def memory(N: int, pixels: tuple[int, ...], config: Config) -> dict[str, NDArray
     """Of simulators that have seen nothing."""
     R, Z = config.recent, config.latent
     nothing = {"mean": np.zeros((N, R, Z), np.float32), "variance": np.ones((N, R, Z), np.float32), "z": np.zeros((N, Z), np.float32)}
-    return {**nothing, "count": np.zeros(N, np.int64), "rgb": np.zeros((N, *pixels), np.uint8)}
+    counts = {"count": np.zeros(N, np.int64), "recalled": np.zeros(N, np.int64)}
+    return {**nothing, **counts, "rgb": np.zeros((N, *pixels), np.uint8)}
+
+
+@torch.no_grad()
+def recalled(params: Mapping[str, NDArray], rgb: NDArray[np.uint8], action: NDArray, reward: NDArray, config: Config) -> dict[str, NDArray]:
+    """The memory (1, ...) with which a trial begins that is to know n transitions already, oldest first, made by whomever.
+
+    Args:
+        rgb: (n, H, W, 3)
+        action: (n, A)
+        reward: (n,)
+    """
+    after, n = memory(1, rgb.shape[1:], config), len(reward)
+    encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
+    images, actions, rewards = (torch.from_numpy(np.ascontiguousarray(part)) for part in (rgb, action, reward))
+    parts = encode(encoder, images, actions, rewards, config)
+    newest = np.arange(max(0, n - config.recent), n)
+    for name, part in zip(("mean", "variance"), parts, strict=True):
+        after[name][0, newest % config.recent] = part.numpy()[newest]
+    after["recalled"][:] = n
+    return after
 
 
 @torch.no_grad()
 def remembered(
     params: Mapping[str, NDArray], before: Mapping[str, NDArray] | None, seen: Seen, rgb: NDArray[np.uint8], config: Config
 ) -> dict[str, NDArray]:
-    """With the last transition of each simulator, whose reward is known now; a trial begins with none.
+    """With the last transition of each simulator, whose reward is known now; a trial begins with what is ``recalled``, usually nothing.
 
     Args:
         rgb: (N, H, W, 3) that is seen now.
@@ -125,11 +146,11 @@ def remembered(
     encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
     image, action, reward = (torch.from_numpy(np.ascontiguousarray(part)) for part in (before["rgb"], seen.action, seen.reward))
     after = {name: part.copy() for name, part in before.items()}
-    rows, slot = np.arange(len(rgb)), before["count"] % config.recent
+    rows, slot = np.flatnonzero(~seen.trial), before["count"] % config.recent
     for name, part in zip(("mean", "variance"), encode(encoder, image, action, reward, config), strict=True):
-        after[name][rows, slot] = part.numpy()
-    after["count"] = np.where(seen.trial, 0, before["count"] + 1)
-    return {**after, "rgb": rgb.copy()}
+        after[name][rows, slot[rows]] = part.numpy()[rows]
+    after["count"] = np.where(seen.trial, before["recalled"], before["count"] + 1)
+    return {**after, "recalled": np.zeros_like(before["recalled"]), "rgb": rgb.copy()}
 
 
 def inferred(remembers: Mapping[str, NDArray], seen: Seen, noise: NDArray[np.float32] | None, config: Config) -> NDArray[np.float32]:

@@ -89,6 +89,21 @@ class KeyframeRows:
         found = chains(demo, self.augmentation.every)
         return [self._chain(demo, chain, rng) for _ in range(self.augmentation.copies) for chain in found]
 
+    def shown(self, demo: Demo) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """A demonstration as an episode of n transitions, without augmentation: first camera's images (n, H, W, 3), actions (n, A) as heads
+        would choose them, rewards (n,)."""
+        whole, found = chains(demo, self.augmentation.every)[0], []
+        for step in range(len(whole.reward)):
+            choice = self.space.choice(self._target(whole, step))
+            found.append((demo.observations[f"{self.keyframes.cameras[0]}_rgb"][whole.at[step]], self.space.action(choice)))
+        rgb, action = (np.stack(column) for column in zip(*found, strict=True))
+        return rgb, action, whole.reward
+
+    def _target(self, chain: Chain, step: int) -> Target:
+        """Where a step of a chain leads."""
+        done = action_of(self.keyframes, chain.poses[step], chain.opened[step]) if chain.actions is None else chain.actions[step]
+        return target_of(self.keyframes, done)
+
     def _chain(self, demo: Demo, chain: Chain, rng: np.random.Generator) -> dict[str, NDArray]:
         """The columns of a chain of n transitions."""
         looked = [self._demonstrated(demo, chain, step, rng) for step in range(len(chain.reward))]
@@ -107,8 +122,7 @@ class KeyframeRows:
     def _demonstrated(self, demo: Demo, chain: Chain, step: int, rng: np.random.Generator) -> Looked:
         """What would have been seen by one who does what was done, in a scene a little beside the true one."""
         space, own, at = self.space, self.augmentation, int(chain.at[step])
-        action = action_of(self.keyframes, chain.poses[step], chain.opened[step]) if chain.actions is None else chain.actions[step]
-        target, (points, colours) = target_of(self.keyframes, action), self.cloud(demo.observations, at)
+        target, (points, colours) = self._target(chain, step), self.cloud(demo.observations, at)
         if own.shift or own.turn:
             degrees = own.turn if self.keyframes.rotation else 0.0
             shift = scene_shift.draw(target.position, space.bounds(0, np.zeros(3)), rng, share=own.shift, yaw_degrees=degrees)

@@ -30,8 +30,9 @@ def check_use(config: RunConfig, spec: "TaskSpec") -> None:
     if config.replay.head_start and isinstance(made.plan, Stream) and made.plan.context:
         head = f"replay.head_start is {config.replay.head_start}, but this algorithm needs what its policy did of every task"
         raise ConfigError(f"{head}, which is nothing before the first env step. Allowed: 0")
-    if config.demos.count and not isinstance(made, Encoding):
-        raise ConfigError(f"demos.count is {config.demos.count}, but {config.algorithm} does not learn from demonstrations. Allowed: 0")
+    if config.demos.wanted and not isinstance(made, Encoding):
+        count = max(config.demos.of_tasks(len(config.tasks)))
+        raise ConfigError(f"demos.count is {count}, but {config.algorithm} does not learn from demonstrations. Allowed: 0")
 
 
 def gather(config: RunConfig, root: Path, console: "Console") -> list[list[Path]]:
@@ -40,14 +41,23 @@ def gather(config: RunConfig, root: Path, console: "Console") -> list[list[Path]
     Raises:
         ConfigError, DemoError: there are none, and none can be made.
     """
-    folder, found = Path(config.demos.folder or store.home(root)), []
-    for task in config.tasks if config.demos.count else ():
-        have = len(store.find(folder, task, config.demos.count, config.simulator_options))
-        if have < config.demos.count:
-            console.print(f"[dim]collecting {config.demos.count - have} demonstrations of {task} ...[/dim]")
-        processes = len(os.sched_getaffinity(0))
-        found.append(store.ensure(task, config.demos.count, config.simulator_options, folder, config.demos.seed, processes=processes))
-    return found
+    if not config.demos.wanted:
+        return []
+    wanted = zip(config.tasks, config.demos.of_tasks(len(config.tasks)), strict=True)
+    return [of_task(config, task, count, root, console) for task, count in wanted]
+
+
+def of_task(config: RunConfig, task: str, count: int, root: Path, console: "Console") -> list[Path]:
+    """``count`` files of a task of the run's simulator, be it one of the run's or not; what is missing is collected now.
+
+    Raises:
+        ConfigError, DemoError: as ``gather``.
+    """
+    folder, options = Path(config.demos.folder or store.home(root)), config.simulator_options
+    have = len(store.find(folder, task, count, options))
+    if have < count:
+        console.print(f"[dim]collecting {count - have} demonstrations of {task} ...[/dim]")
+    return store.ensure(task, count, options, folder, config.demos.seed, processes=len(os.sched_getaffinity(0)))
 
 
 def keep(found: list[list[Path]], folder: Path) -> None:
@@ -68,10 +78,8 @@ def load(config: RunConfig, folder: Path) -> list[list[Demo]]:
     Raises:
         DemoError: one is missing or damaged.
     """
-    return [
-        [read(store.path_of(folder / FOLDER / str(task), number)) for number in range(config.demos.count)]
-        for task in range(len(config.tasks))
-    ]
+    counts = config.demos.of_tasks(len(config.tasks))
+    return [[read(store.path_of(folder / FOLDER / str(task), number)) for number in range(count)] for task, count in enumerate(counts)]
 
 
 def check_fit(config: RunConfig, spec: "TaskSpec", folder: Path) -> None:

@@ -88,7 +88,7 @@ def test_adaptation_accumulates_and_looks_leave_no_trace(schedule):
         returns = expected(lengths[:trial], schedule) + expected(lengths[trial:], schedule)
         np.testing.assert_allclose([row.episode_return for row in of_slot(results, slot, 2)], returns, rtol=1e-5)
         assert [row.length for row in of_slot(results, slot, 2)] == lengths
-    assert [(row.look, row.adapted_episodes) for row in results.rows] == list(schedule.places) * 4
+    assert [(row.look, row.adapted_episodes, row.demos > 0) for row in results.rows] == list(schedule.places) * 4
 
 
 def test_only_adaptation_explores_and_an_episode_begins_where_adaptation_ended():
