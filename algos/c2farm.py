@@ -85,11 +85,11 @@ class Config:
     demos: float = 0.0
     """share of each task's rows that is drawn from demonstrations; 0: those are rows like others"""
     demo_every: int = 10
-    """frames of a demonstration between two at which it is begun anew"""
+    """frames of a demonstration between two at which it is begun anew; only frames that were observed can be, usually every 10th"""
     demo_copies: int = 1
     """times that each of them is stored, each with cubes and shifts of its own"""
     jitter: float = 0.75
-    """share of ``reach`` by which a demonstration's cubes lie beside the chosen voxels, at most"""
+    """share of ``reach`` by which a demonstration's cubes lie beside the chosen voxels, at most, and always with those in them"""
     shift: float = 0.0
     """share of the workspace by which a demonstration is moved along each axis, at most; 0.125 in PerAct"""
     turn: int = 0

@@ -147,6 +147,8 @@ def _head(metadata: Mapping[str, str], header: Mapping[str, Any], begins: int, r
     if not fits or not plain or {"frames", "keyframes"} - offsets.keys():
         raise ValueError
     for entry in tree["arrays"].values():
+        if type(entry["shuffled"]) is not bool:
+            raise ValueError
         if entry["dtype"] not in TYPES or not all(type(n) is int and n >= 0 for n in entry["shape"]) or _size(entry) > LARGEST_ARRAY:
             raise ValueError
     info = {str(key): str(value) for key, value in tree["info"].items()}

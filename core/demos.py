@@ -157,8 +157,8 @@ def _of_arrays(demo: Demo) -> str:
         ("observations", demo.observations, len(demo.frames)),
     ):
         for name, values in arrays.items():
-            if len(values) != count:
-                return f"{what} {name} has {len(values)} rows instead of {count}"
+            if values.ndim == 0 or len(values) != count:
+                return f"{what} {name} has {len(values) if values.ndim else 'no'} rows instead of {count}"
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 return f"{what} {name} is not finite"
     if demo.actions is not None and (demo.actions.ndim != 2 or len(demo.actions) != len(demo.keyframes)):

@@ -75,10 +75,11 @@ class Stack:
 
     def _told(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tells each seed's source how the update ranks what it drew, with one wait for the device. Returns the other metrics."""
-        if not self._prioritised:
+        if "priority" not in metrics:
             return metrics
         metrics = dict(metrics)
-        for source, priority in zip(self.feed.sources, metrics.pop("priority").cpu().numpy(), strict=True):
+        told = metrics.pop("priority")  # a number per row: no metric, also where nobody asks for it
+        for source, priority in zip(self.feed.sources, told.cpu().numpy() if self._prioritised else (), strict=self._prioritised):
             source.prioritise(priority)  # type: ignore[attr-defined]
         return metrics
 

@@ -150,12 +150,12 @@ class Run:
 
     def write_row(self) -> None:
         """One row of averages since the last, and this run's line in the registry; nothing where no env step came in since."""
-        steps = self.fleet.counters.steps
-        if steps <= self._row_step:
+        steps, updates = self.fleet.counters.steps, self.fleet.counters.updates
+        if steps <= self._row_step and not (steps == 0 and updates):  # before the first env step demonstrations are learned from
             return
         self._row_step = steps
         self.metrics.log(steps, self.averages.flush() | self.progress.row(self.fleet))
-        self.registry.update(self.id, steps=steps, updates=self.fleet.counters.updates)
+        self.registry.update(self.id, steps=steps, updates=updates)
 
     def _evaluated(self, evaluation: Evaluation) -> None:
         """Takes in an evaluation of all tasks; it may be the best so far."""

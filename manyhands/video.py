@@ -34,7 +34,7 @@ EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b).bit_count(
 
 @dataclass(frozen=True)
 class VideoArguments(ShowArguments):
-    """A GIF of episodes on fresh goals: before each keyframe what the policy looks at, depth by depth, and the voxel it chooses."""
+    """A GIF of episodes, with goals as in training: before each keyframe what the policy sees, and the voxel it chooses at each depth."""
 
     task: str = ""
     """which of the run's tasks; all by default"""
@@ -96,7 +96,10 @@ def _film(config: "RunConfig", weights: Weights, task: str, options: VideoArgume
             for step in range(pool.spec.horizon):
                 shown = {name: value.copy() for name, value in pool.obs.items()}
                 action, carry, columns = algorithm.act(weights.params, carry, watch.seen(shown), None)
-                boxes, title = _boxes(algorithm, columns), f"{task.partition(':')[2]}  episode {episode + 1}, keyframe {step + 1}"
+                boxes, title = (
+                    _boxes(getattr(algorithm, "inner", algorithm), columns),
+                    f"{task.partition(':')[2]}  episode {episode + 1}, keyframe {step + 1}",
+                )
                 for depth in range(len(boxes) + 1):
                     yield _picture(pool.spec.keyframes.cameras, shown, boxes[:depth], title), STILL_MS
                 watch.acted(action)

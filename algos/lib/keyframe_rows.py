@@ -1,6 +1,6 @@
 """Between what is seen and done by next-best poses, live or in a demonstration, and the columns of replay."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from algos.lib import grids, scene_shift
 from algos.lib.next_best_pose import Choice, Space
 from algos.lib.voxels import Sparse, cloud, flat, voxelise
 from core.demos import Chain, Demo, chains
-from core.poses import Target, action_of, target_of, time_left
+from core.poses import Target, action_of, target_of
 from core.types import Field, TaskSpec
 
 BINS = 256
@@ -105,32 +105,39 @@ class KeyframeRows:
         return target_of(self.keyframes, done)
 
     def _chain(self, demo: Demo, chain: Chain, rng: np.random.Generator) -> dict[str, NDArray]:
-        """The columns of a chain of n transitions."""
-        looked = [self._demonstrated(demo, chain, step, rng) for step in range(len(chain.reward))]
+        """The columns of a chain of n transitions, all in one scene a little beside the true one."""
+        targets, seen = [self._target(chain, step) for step in range(len(chain.reward))], chain.observations(demo, self.horizon)
+        shift = self._shift(targets, rng)
+        if shift is not None:
+            targets = [_shifted(target, shift) for target in targets]
+            seen["obs"] = moved_hand(seen["obs"], seen["gripper_pose"], shift)
+        looked = [self._demonstrated(seen, step, target, shift, rng) for step, target in enumerate(targets)]
         closing = {field.name: np.zeros(field.shape, field.dtype) for field in self.encoded()}  # terminal: nobody looks at it
-        obs = demo.observations["obs"][chain.at].astype(np.float32)
-        obs[:, -1] = [time_left(step, self.horizon) for step in range(len(obs))]
         return {
             **grids.stacked([*(self.encoding(one) for one in looked), closing]),
             **grids.stacked([self.labels(one.choice) for one in looked]),
-            "obs": obs,
+            "obs": seen["obs"].astype(np.float32),
             "action": np.stack([self.space.action(one.choice) for one in looked]),
             "reward": chain.reward,
             "terminated": chain.terminated,
         }
 
-    def _demonstrated(self, demo: Demo, chain: Chain, step: int, rng: np.random.Generator) -> Looked:
-        """What would have been seen by one who does what was done, in a scene a little beside the true one."""
-        space, own, at = self.space, self.augmentation, int(chain.at[step])
-        target, (points, colours) = self._target(chain, step), self.cloud(demo.observations, at)
-        if own.shift or own.turn:
-            degrees = own.turn if self.keyframes.rotation else 0.0
-            shift = scene_shift.draw(target.position, space.bounds(0, np.zeros(3)), rng, share=own.shift, yaw_degrees=degrees)
-            points, target = scene_shift.shifted_points(points, target.position, shift), _shifted(target, shift)
-        beside = rng.uniform(-1, 1, (space.depths - 1, 3)) * own.jitter * np.reshape(space.reach, (-1, 1))
-        choice = space.choice(target, beside)
+    def _shift(self, targets: Sequence[Target], rng: np.random.Generator) -> scene_shift.Shift | None:
+        own = self.augmentation
+        if not own.shift and not own.turn:
+            return None
+        goals, degrees = np.stack([target.position for target in targets]), own.turn if self.keyframes.rotation else 0.0
+        return scene_shift.draw(goals, self.space.bounds(0, np.zeros(3)), rng, share=own.shift, yaw_degrees=degrees)
+
+    def _demonstrated(
+        self, seen: Mapping[str, NDArray], step: int, target: Target, shift: scene_shift.Shift | None, rng: np.random.Generator
+    ) -> Looked:
+        """What would have been seen by one who does what was done."""
+        space, (points, colours) = self.space, self.cloud(seen, step)
+        points = points if shift is None else scene_shift.shifted_points(points, shift)
+        choice = space.choice(target, rng.uniform(-1, 1, (space.depths - 1, 3)) * space.jitter(self.augmentation.jitter))
         bounds = [space.bounds(depth, middle) for depth, middle in enumerate([np.zeros(3), *choice.centre])]
-        return Looked(choice, [voxelise(points, colours, box, space.voxels) for box in bounds], self.rgb(demo.observations, at))
+        return Looked(choice, [voxelise(points, colours, box, space.voxels) for box in bounds], self.rgb(seen, step))
 
 
 def _shifted(target: Target, shift: scene_shift.Shift) -> Target:
@@ -138,3 +145,15 @@ def _shifted(target: Target, shift: scene_shift.Shift) -> Target:
     turned = np.array([0.0, 0.0, 0.0, 1.0]) if target.quaternion is None else target.quaternion
     position, quaternion = scene_shift.shifted_pose(target.position, turned, shift)
     return target._replace(position=position, quaternion=None if target.quaternion is None else quaternion)
+
+
+def moved_hand(obs: NDArray, pose: NDArray, shift: scene_shift.Shift) -> NDArray[np.float32]:
+    """``obs`` (n, O) in which the hand, wherever its numbers are those of ``pose`` (n, 7), is in the shifted scene, too."""
+    moved, told = obs.astype(np.float32), pose.astype(np.float32)
+    after = [scene_shift.shifted_pose(one[:3], one[3:], shift) for one in pose]
+    for at in range(obs.shape[1] - 2):
+        if np.array_equal(obs[:, at : at + 3].astype(np.float32), told[:, :3]):
+            moved[:, at : at + 3] = [position for position, _ in after]
+            if np.array_equal(obs[:, at + 3 : at + 7].astype(np.float32), told[:, 3:]):
+                moved[:, at + 3 : at + 7] = [quaternion for _, quaternion in after]
+    return moved

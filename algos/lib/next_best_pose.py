@@ -70,6 +70,13 @@ class Space:
         turned = np.zeros(3, np.int64) if target.quaternion is None else to_bins(target.quaternion, self.bins)
         return Choice(found, centres, turned, int(target.open), int(target.ignore_collisions))
 
+    def jitter(self, share: float) -> NDArray[np.float64]:
+        """(L - 1, 1) metres by which a cube may lie beside the voxel before it: ``share`` of its reach, as long as that voxel is in it."""
+        halves = [(self.bounds(0, np.zeros(3))[3:] - self.bounds(0, np.zeros(3))[:3]).max() / 2, *self.reach]
+        room = [reach - half / self.voxels for reach, half in zip(self.reach, halves, strict=False)]
+        most = [share * reach if self.corner else min(share * reach, max(0.0, left)) for reach, left in zip(self.reach, room, strict=True)]
+        return np.array(most).reshape(-1, 1)
+
     def position(self, choice: Choice) -> NDArray[np.float64]:
         """(3,) metres, the middle of the last depth's voxel."""
         last = self.depths - 1

@@ -110,11 +110,6 @@ def dense(index: Tensor, value: Tensor, count: Tensor, voxels: int) -> Tensor:
     return _with_places(grid.scatter_(1, where[..., None].expand(-1, -1, FEATURES + 1), told), voxels)
 
 
-def channels_first(grid: Tensor) -> Tensor:
-    """(B, V, V, V, 10) -> (B, 10, V, V, V), a copy."""
-    return grid.permute(0, 4, 1, 2, 3).contiguous()
-
-
 def _with_places(grid: Tensor, voxels: int) -> Tensor:
     """(B, V^3, 7), means and occupancy, -> (B, V, V, V, 10)"""
     axis = torch.arange(voxels, dtype=torch.float32, device=grid.device) / voxels
@@ -123,14 +118,11 @@ def _with_places(grid: Tensor, voxels: int) -> Tensor:
     return torch.cat([grid[..., :FEATURES], places, grid[..., FEATURES:]], -1)
 
 
-def label(position: NDArray, bounds: NDArray, voxels: int, *, parity: bool = False) -> NDArray[np.int64]:
-    """The voxel (..., 3) that a position (..., 3) is in, or the nearest one; with ``parity`` positions below the box get negative numbers,
-    as in the authors' code.
-    """
+def label(position: NDArray, bounds: NDArray, voxels: int) -> NDArray[np.int64]:
+    """The voxel (..., 3) that a position (..., 3) is in, or the nearest one."""
     box = np.asarray(bounds, np.float64)
     side = (box[..., 3:] - box[..., :3]) / voxels
-    cell = np.floor((position - box[..., :3]) / (side + TINY)).astype(np.int64)
-    return np.minimum(cell, voxels - 1) if parity else np.clip(cell, 0, voxels - 1)
+    return np.clip(np.floor((position - box[..., :3]) / (side + TINY)).astype(np.int64), 0, voxels - 1)
 
 
 def centre(index: NDArray, bounds: NDArray, voxels: int, *, corner: bool = False) -> NDArray[np.float64]:

@@ -62,8 +62,11 @@ def read(path: Path) -> Demo:
     missing = [name for name in NEEDED if name not in arrays]
     if missing:
         raise DemoError(f"{path} is no demonstration of RLBench: it lacks {', '.join(missing)}")
-    demo = _demo(path, f"rlbench:{task}", number, arrays)
-    check(demo, spec(task, demo.observations["front_rgb"].shape[1]))
+    try:
+        demo = _demo(path, f"rlbench:{task}", number, arrays)
+        check(demo, spec(task, demo.observations["front_rgb"].shape[1]))
+    except (IndexError, ValueError, TypeError) as error:
+        raise DemoError(f"{path} is no demonstration of RLBench: its arrays do not fit each other ({error})") from None
     if "keyframes" in arrays and not np.array_equal(arrays["keyframes"], demo.keyframes):
         raise DemoError(f"{path} has keyframes {arrays['keyframes'].tolist()}, but they are found at {demo.keyframes.tolist()}")
     return demo

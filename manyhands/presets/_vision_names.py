@@ -13,7 +13,7 @@ METHODS = {
     "mt": "MT-C2F-ARM",
     "reptile": "Reptile-C2F-ARM, as its authors' code computes it (0.9 to 1.0)",
     "reptile-textbook": "Reptile-C2F-ARM by the textbook (1.0 to 0)",
-    "pearl": "PEARL-C2F-ARM, as its authors' code computes it",
+    "pearl": "PEARL-C2F-ARM with the divergence, encoder and rewards of its authors' code",
     "pearl-corrected": "PEARL-C2F-ARM, corrected",
 }
 """name -> what it is called"""

@@ -61,7 +61,7 @@ def context(size: int) -> Any:
         ConfigError: there is none.
     """
     name = backend()
-    os.environ.setdefault("PYOPENGL_PLATFORM", name)
+    os.environ["PYOPENGL_PLATFORM"] = name  # as it was tried: what someone set for another library would be another backend
     # Mesa's software renderer: workers are the parallelism, it must not start threads of its own.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     try:

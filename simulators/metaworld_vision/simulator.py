@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from core.demos import Demo
 from core.errors import SimulatorError
+from core.poses import time_left
 from core.types import Keyframes, Observation, Step, TaskSpec
 from simulators.metaworld import STOCK_HORIZON
 from simulators.metaworld import Options as WorldOptions
@@ -100,7 +101,7 @@ class MetaWorldVision:
         return Step(self._last, float(success), success, not success and self.t >= self.options.horizon, success)
 
     def _see(self) -> Observation:
-        return self.eyes.see(1.0 - 2.0 * self.t / max(self.options.horizon - 1, 1))
+        return self.eyes.see(time_left(self.t, self.options.horizon))
 
 
 def position(action: NDArray[np.float32]) -> NDArray[np.float64]:

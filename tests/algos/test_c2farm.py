@@ -171,41 +171,57 @@ def test_copies_have_cubes_of_their_own_and_the_same_generator_gives_the_same_bi
     assert not np.array_equal(first["centre"], second["centre"])
 
 
-def test_a_shifted_scene_has_its_target_shifted_with_it():
-    """Against the matrix of the turn, with the same draws: where points and goal come to lie, and that neither is where it was."""
+def drawn(one, chain, seed, share):
+    """The shift of the first chain of that seed's generator, and its goals."""
+    wanted = [target_of(BLOCKS.keyframes, action) for action in one.actions]
+    goals = np.stack([target.position for target in wanted])
+    return scene_shift.draw(goals, np.array(BLOCKS.keyframes.bounds), np.random.default_rng(seed), share=share, yaw_degrees=45), wanted
+
+
+def test_a_shifted_scene_has_its_targets_and_its_hand_shifted_with_it():
+    """Against the matrix of the turn, with the same draw: where points, goals and hand come to lie, and that nothing is where it was."""
     one, algorithm = demo(), c2farm(voxels=8, shift=0.125, turn=45, jitter=0.0)
-    chain = encoded(algorithm, seed=5, one=one)[0]
-    draw, turned = np.random.default_rng(5), []
+    chain, straight = encoded(algorithm, seed=5, one=one)[0], encoded(c2farm(voxels=8, jitter=0.0), seed=5, one=one)[0]
+    shift, wanted = drawn(one, chain, 5, 0.125)
+    yaw = np.radians(shift.yaw_degrees)
+    turn = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
+
+    def moved(points):
+        return (points - shift.pivot) @ turn.T + shift.pivot + shift.translation
+
     for step in range(len(chain["reward"])):
-        wanted = target_of(BLOCKS.keyframes, one.actions[step])
-        frame = one.frames.tolist().index((0, *one.keyframes)[step])
-        shift = scene_shift.draw(wanted.position, np.array(BLOCKS.keyframes.bounds), draw, share=0.125, yaw_degrees=45)
-        draw.uniform(-1, 1, (1, 3))  # the jitter's
-        yaw = np.radians(shift.yaw_degrees)
-        turn = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
-        goal = wanted.position + shift.translation
-        points, colours = points_of(one.observations, frame)
-        moved = ((points - wanted.position) @ turn.T + goal).astype(np.float32)
+        goal = moved(wanted[step].position)
+        points, colours = points_of(one.observations, one.frames.tolist().index((0, *one.keyframes)[step]))
         for depth in range(2):
             box = bounds_of(algorithm, chain, step, depth)
             assert chain["voxel"][step, depth] == flat(label(goal, box, 8), 8)
-            have, want = grid_of(chain, step, depth, 8), spread(voxelise(moved, colours, box, 8), 8)
+            have, want = grid_of(chain, step, depth, 8), spread(voxelise(moved(points).astype(np.float32), colours, box, 8), 8)
             assert (have - want).abs().amax(-1).gt(1e-4).float().mean() < 0.01, "but for points on the border of two voxels"
         did = target_of(BLOCKS.keyframes, chain["action"][step])
         assert (np.abs(did.position - goal) <= 0.15 / 8 + 1e-6).all()
-        assert (np.abs(shift.translation) > 0.15 / 8).any()
-        turned.append(shift.yaw_degrees)
-    assert any(turned)
+    np.testing.assert_allclose(chain["obs"][:, 1:4], moved(straight["obs"][:, 1:4].astype(np.float64)), atol=1e-6)
+    np.testing.assert_array_equal(chain["obs"][:, [0, -1]], straight["obs"][:, [0, -1]])
+    assert shift.yaw_degrees
+    assert (np.abs(shift.translation) > 0.15 / 8).any()
 
 
-def test_a_shift_of_a_demonstration_turns_its_rotation_by_the_same_angle():
+def test_a_shift_of_a_demonstration_turns_its_rotations_by_the_same_angle():
     algorithm = c2farm(turn=45, rotation_bins=72, jitter=0.0)
     straight, shifted = (encoded(one, seed=1)[0] for one in (c2farm(rotation_bins=72, jitter=0.0), algorithm))
-    draw = np.random.default_rng(1)
+    yaw = drawn(demo(), shifted, 1, 0.0)[0].yaw_degrees
+    assert yaw
     for step in range(len(straight["reward"])):
-        wanted = target_of(BLOCKS.keyframes, demo().actions[step])
-        yaw = scene_shift.draw(wanted.position, np.array(BLOCKS.keyframes.bounds), draw, share=0.0, yaw_degrees=45).yaw_degrees
-        draw.uniform(-1, 1, (1, 3))
         by = (shifted["rotation"][step].astype(int) - straight["rotation"][step]) % 72
         assert by[2] in [round(yaw / 5 + off) % 72 for off in (-1, 0, 1)] and not by[:2].any()
-        assert np.array_equal(straight["voxel"][step], shifted["voxel"][step]), "turned about the goal"
+
+
+def test_a_jittered_cube_still_holds_the_voxel_before_it():
+    """Where cubes are small: half a voxel of the depth before and three quarters of the reach are more than the reach."""
+    space, rng = c2farm(voxels=8, reach=(0.07, 0.02)).space, np.random.default_rng(0)
+    most = space.jitter(0.75)
+    np.testing.assert_allclose(most[:, 0], [0.07 - 0.6 / 16, 0.02 - 0.14 / 16])
+    np.testing.assert_allclose(c2farm(voxels=8, reach=(0.15, 0.15)).space.jitter(0.5)[0, 0], 0.075)
+    for _ in range(200):
+        wanted = target_of(BLOCKS.keyframes, rng.uniform(-0.8, 0.8, 8))
+        choice = space.choice(wanted, rng.uniform(-1, 1, (2, 3)) * most)
+        assert (np.abs(space.position(choice) - wanted.position) <= 0.02 / 8 + 1e-6).all()
