@@ -124,7 +124,9 @@ def test_a_newer_version(path):
         demofile.read(path)
 
 
-@pytest.mark.parametrize(("old", "new"), [('"float32"', '"object"'), (", 16, 16", ", 99999999, 99999999"), ('"frames"', '"fames"')])
+@pytest.mark.parametrize(
+    ("old", "new"), [('"float32"', '"object"'), (", 16, 16", ", 99999999, 99999999"), ('"frames"', '"fames"'), ('"shuffled"', '"muffled"')]
+)
 def test_metadata_that_cannot_be(path, old, new):
     rewritten(path, lambda metadata: metadata.update(demo=metadata["demo"].replace(old, new)))
     with pytest.raises(DemoError, match="damaged"):

@@ -84,6 +84,12 @@ def test_the_source_is_told_after_each_update(ring, monkeypatch):
     assert worker.stack.per_launch == 1 and not worker.stack.capture
 
 
+def test_priorities_that_nobody_asked_for_are_no_metrics(ring):
+    worker = learner(ring, 0, plan=Stream(B))
+    worker.stack.algorithm.update = lambda state, batch, noise, reduce=alone: {"priority": batch.reward, "q": batch.reward.mean((1, 2))}
+    assert [name for name in worker.update(1) if "seconds" not in name] == ["learner/q"]
+
+
 def test_each_seed_has_its_own_trees(ring):
     both = learner(ring, 0, 1)
     both.update([3, 5])

@@ -196,6 +196,9 @@ def test_the_table_of_a_real_demonstration_is_where_it_should_be():
         (lambda arrays: arrays.pop("front_depth_m"), "it lacks front_depth_m"),
         (lambda arrays: arrays.update(keyframes=np.array([3, 39])), r"has keyframes \[3, 39\], but they are found at \[39\]"),
         (lambda arrays: arrays.update(front_rgb=np.array([{}], object)), "cannot be read: .*allow_pickle"),
+        (lambda arrays: arrays.update(frames=arrays["frames"] + 10_000), "its arrays do not fit each other"),
+        (lambda arrays: arrays.update(joint_velocities=arrays["joint_velocities"][:3]), "its arrays do not fit each other"),
+        (lambda arrays: arrays.update(front_intrinsics=np.ones((2, 3, 3))), "its arrays do not fit each other"),
     ],
 )
 def test_what_is_not_a_demonstration_of_rlbench(tmp_path, change, says):

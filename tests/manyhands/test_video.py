@@ -1,15 +1,18 @@
 """Videos of runs that act by keyframes: the boxes lie where the hand is sent, and a run of anything else is told so."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import algos
 import simulators
 from algos import c2farm
 from core.poses import target_of
 from core.seen import Watch
+from manyhands import presets, session
 from manyhands.cli import main
 from manyhands.video import COLOURS, _boxes, _picture, _projected
 
@@ -52,6 +55,19 @@ def test_boxes_are_seen_in_the_picture(looked):
     assert plain.shape == (3 * 32 + 16, 3 * 32, 3)
     assert not (plain == COLOURS[0]).all(-1).any()
     assert (drawn == COLOURS[0]).all(-1).any()
+
+
+def test_a_run_of_reptile_is_filmed_too(tmp_path, capsys):
+    settings = c2farm.Config(voxels=8, channels=4, batch_size=4)
+    config = presets.find("blocks-c2farm")
+    algo = algos.find("reptile").Config(inner="c2farm", settings=settings, inner_updates=2)
+    evaluation, replay = replace(config.evaluation, episodes=1, target_success=0.0), replace(config.replay, head_start=0)
+    simulator = replace(config.simulator, size=16)
+    tiny = replace(config, algorithm="reptile", algo=algo, total_steps=1, evaluation=evaluation, replay=replay, simulator=simulator)
+    assert session.train_seeds(tiny, [0], tmp_path) == 0
+    run = next(path.name for path in tmp_path.iterdir() if path.name.startswith("blocks-c2farm"))
+    assert main(["video", run, "--episodes", "1", "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip().endswith("touch.gif")
 
 
 def test_a_run_is_filmed_from_its_first_observation_to_its_end(tmp_path, capsys):
