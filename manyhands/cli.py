@@ -121,9 +121,9 @@ def _doctor(args: list[str]) -> int:
     from rich.console import Console
 
     from manyhands.doctor import checks, exit_status, render
-    from manyhands.machine import fast_step_check, matmul_check
+    from manyhands.machine import fast_step_check, matmul_check, pictures_check
 
-    found = checks(options.runs, extra=[matmul_check, fast_step_check])
+    found = checks(options.runs, extra=[matmul_check, fast_step_check, pictures_check])
     render(Console(), found)
     return exit_status(found)
 

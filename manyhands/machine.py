@@ -1,4 +1,4 @@
-"""What ``manyhands doctor`` asks of our own packages: how this CPU multiplies matrices, whether Meta-World's fast step can be had."""
+"""What ``manyhands doctor`` asks of our own packages: how this CPU multiplies, whether there is Meta-World's fast step, whether it is drawn."""
 
 from manyhands.doctor import Check
 
@@ -18,3 +18,14 @@ def fast_step_check() -> Check:
     if reason:
         return Check("fast step", "warn", "Meta-World is stepped by its own environment, 1.3 to 6 times slower, same results", reason)
     return Check("fast step", "ok", f"{len(native.task_index())} tasks of Meta-World, bit for bit")
+
+
+def pictures_check() -> Check:
+    """Tries OpenGL in child processes."""
+    from core.errors import ConfigError
+    from simulators.metaworld_vision import gl
+
+    try:
+        return Check("pictures", "ok", f"metaworld_vision draws by {gl.backend()}")
+    except ConfigError as error:
+        return Check("pictures", "warn", "metaworld_vision cannot be used", str(error))

@@ -134,3 +134,15 @@ def test_little_disk(tmp_path, monkeypatch):
 def test_heavy_packages_stay_in_the_children():
     code = "import sys; from manyhands import doctor, live, registry; print(sorted({'torch', 'ray', 'mujoco', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY).stdout == "[]\n"
+
+
+def test_pictures_that_cannot_be_drawn_are_a_warning_with_the_way_out(monkeypatch):
+    from manyhands.machine import pictures_check
+    from simulators.metaworld_vision import gl
+
+    gl.backend.cache_clear()
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    check = pictures_check()
+    assert (check.name, check.status) == ("pictures", "warn")
+    assert "MUJOCO_GL is 'glfw'" in check.fix and "leave it unset" in check.fix
+    gl.backend.cache_clear()

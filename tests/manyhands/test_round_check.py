@@ -22,7 +22,9 @@ def small(**changes):
     return replace(config, total_steps=40, actors=actors, evaluation=evaluation, **changes)
 
 
-@pytest.mark.parametrize("name", [name for name in presets.names() if presets.find(name).algorithm not in ("sac", "pearl", "reptile", "c2farm")])
+@pytest.mark.parametrize(
+    "name", [name for name in presets.names() if presets.find(name).algorithm not in ("sac", "pearl", "reptile", "c2farm")]
+)
 def test_no_preset_says_what_has_no_meaning(name):
     assert not list(meaningless(presets.find(name)))
 
