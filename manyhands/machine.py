@@ -1,4 +1,4 @@
-"""What ``manyhands doctor`` asks of our own packages: how this CPU multiplies, whether there is Meta-World's fast step, whether it is drawn."""
+"""What ``manyhands doctor`` asks of our own packages: how this CPU multiplies, whether Meta-World has its fast step, and is drawn."""
 
 from manyhands.doctor import Check
 
