@@ -43,9 +43,11 @@ class FinetuneArguments(ShowArguments):
     """env steps of each task before the first update; as in the run by default, but 100 where it began with demonstrations and a new
     task has none"""
     updates_per_step: float | None = None
-    """of the whole run, off-policy; by default so many that each step of a task is learned from as often as in the run"""
+    """of the whole run, off-policy; by default so many that each step of a task is learned from as often as in the run; of c2farm
+    at most 1"""
     batch_size: int | None = None
-    """rows of each task in an update, off-policy; by default as in the run"""
+    """rows of each task in an update, off-policy; by default as in the run; a task that c2farm learns by itself: those of all of the run's
+    tasks, at most 60"""
     steps: tuple[int, ...] = (0, 5000, 50_000)
     """env steps on the task at which it is judged, ascending; the last ends it. On-policy the whole rounds that they have room for"""
     goals: int | None = None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from protocols.schedule import Schedule
 
 TRAIN = {"actor": "actor", "last-layer": "last_layer"}
+MOST_ROWS = 60
+"""of a batch, of a task that c2farm learns by itself, with at most an update per env step: as in the scripts of Mandi et al. 2022"""
 CRITIC_WARM_UP = 1000
 """updates, unless told otherwise"""
 ROUNDS: tuple[Method, ...] = ("all", "scratch", "mixed")
@@ -110,8 +112,7 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
     if name == "sac":
         warm_up = CRITIC_WARM_UP if options.critic_warm_up is None else options.critic_warm_up
         algo = replace(algo, train=TRAIN.get(method, "all"), critic_warm_up=0 if method in ("actor", "scratch") else warm_up)
-    if options.batch_size is not None:
-        algo = replace(algo, batch_size=options.batch_size)
+    algo = replace(algo, **_batch(source, algo, options, alone=len(tasks) == len(own)))
     demos = _demos(source, own, others, options)
     simulators = _simulators(source, algo, simulator, options, len(own))
     processes = source.actors.processes if source.actors.processes <= simulators * len(tasks) else 0
@@ -132,6 +133,16 @@ def derived(source: "RunConfig", run: str, task: str, seed: int, options: Finetu
         init=InitConfig() if method == "scratch" else InitConfig(run, parts="policy" if method == "policy" else "all"),
     )
     return (without_meaningless(config) if hasattr(algo, "episodes") else config).check()
+
+
+def _batch(source: "RunConfig", algo: Any, options: FinetuneArguments, *, alone: bool) -> dict[str, int]:
+    """The batch, where it changes: a task that c2farm learns by itself has as many rows as an update of the source had, at most 60."""
+    if options.batch_size is not None:
+        return {"batch_size": options.batch_size}
+    if not alone or not hasattr(algo, "demo_every"):
+        return {}
+    tasks = 1 if hasattr(source.algo, "inner") else algo.tasks_per_batch or len(source.tasks)
+    return {"batch_size": min(MOST_ROWS, algo.batch_size * tasks)}
 
 
 def judged_apart(config: "RunConfig", goals: int) -> "RunConfig":
@@ -199,6 +210,7 @@ def _replay(source: "RunConfig", algo: Any, demos: "DemosConfig", options: Finet
     # Tasks of an update are all, or as many as are drawn for each.
     most = getattr(algo, "meta_batch", 0) or getattr(algo, "tasks_per_batch", 0) or max(K, tasks)
     drawn = 1 if hasattr(source.algo, "inner") else min(K, most)
+    shared = replay.updates_per_step * drawn / min(tasks, most)
     shown, least, asked = all(demos.of_tasks(tasks)), replay.min_size // K, options.updates_per_step
     if options.head_start and not shown:
         raise ConfigError(
@@ -210,7 +222,7 @@ def _replay(source: "RunConfig", algo: Any, demos: "DemosConfig", options: Finet
         least = options.min_size
     return replace(
         replay,
-        updates_per_step=replay.updates_per_step * drawn / min(tasks, most) if asked is None else asked,
+        updates_per_step=(min(shared, 1.0) if hasattr(algo, "demo_every") else shared) if asked is None else asked,
         min_size=least * tasks if shown else max(1, least) * tasks,
         # Goals are many: what the source ran ahead over all of them would be most of a stage.
         max_lead_steps=replay.max_lead_steps * tasks // K if hasattr(algo, "meta_batch") else replay.max_lead_steps,

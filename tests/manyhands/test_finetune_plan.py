@@ -210,3 +210,20 @@ def test_simulators_without_goals_to_repeat():
     source = tiny(tasks=("navigation:point",), simulator=navigation.Options(repeat=20), algorithm="rl2", algo=algos.find("rl2").Config())
     config = derived(source, "x", "navigation:point", 0, options(), None)
     assert config.options_of_trials(Schedule.controlled(4))["repeat"] == 6
+
+
+@pytest.mark.parametrize(
+    ("preset", "method", "rows", "updates"),
+    [
+        ("vision-faucet-open-mt", "all", 60, 1.0),
+        ("vision-faucet-open-reptile", "all", 60, 1.0),
+        ("vision-faucet-open-mt", "mixed", 15, 10 / 11),
+        ("mt3-c2farm-small", "all", 30, 1.0),
+        ("c2farm-button-small", "all", 32, 1.0),
+    ],
+)
+def test_a_task_that_c2farm_learns_by_itself_has_the_rows_of_a_whole_update(preset, method, rows, updates):
+    """Mandi et al. 2022, the scripts: 60 rows and an update per env step."""
+    source, options = presets.find(preset), FinetuneArguments("x", tasks=("metaworld_vision:faucet-open-v3",), method=method)
+    config = derived(source, "x", "metaworld_vision:faucet-open-v3", 0, options, None)
+    assert (config.algo.batch_size, config.replay.updates_per_step) == (rows, updates)
