@@ -13,7 +13,7 @@ Z latent, C transitions of a context.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -102,7 +102,7 @@ class Config:
     """in which updates compute all but the valuing layers; acting is always float32"""
     at_once: int = 16
     """rows of a batch that are in memory at once"""
-    inferred: image_context.Config = image_context.Config()  # noqa: RUF009 - frozen
+    inferred: image_context.Config = field(default_factory=image_context.Config)
     """PEARL-C2F-ARM: what is inferred of a task from images, actions and rewards"""
     parity: bool = False
     """the quirks of the authors' code that are listed above"""
@@ -147,7 +147,7 @@ class C2FARM:
         self.config, self.keyframes, self.action_dim, self.latent = config, spec.keyframes, spec.action_dim, config.inferred.latent
         self.space = Space(spec.keyframes, config.voxels, config.reach, config.rotation_bins, corner=config.parity)
         augmentation = Augmentation(config.demo_every, config.demo_copies, config.jitter, config.shift, config.turn)
-        self.own = KeyframeRows(spec, self.space, config.room, augmentation, image=bool(self.latent))
+        self.keeps = KeyframeRows(spec, self.space, config.room, augmentation, image=bool(self.latent))
         self.depths = self.space.depths
         heads = arm_heads(rotation_bins=config.rotation_bins * spec.keyframes.rotation, collision=2 * spec.keyframes.collisions)
         self.sizes = [self._sizes(spec.obs_dim, heads if depth == self.depths - 1 else (), depth) for depth in range(self.depths)]
@@ -171,14 +171,14 @@ class C2FARM:
         return Sizes(low_dim, heads, told, config.voxels, config.channels, inner=config.channels // 2)
 
     def encoded(self) -> tuple[Field, ...]:
-        return self.own.encoded()
+        return self.keeps.encoded()
 
     def fields(self) -> tuple[Field, ...]:
-        return self.own.fields()
+        return self.keeps.fields()
 
     def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
         """See ``core.abilities.Encoding``."""
-        return self.own.of_demo(demo, rng)
+        return self.keeps.of_demo(demo, rng)
 
     def init(self, seeds: Sequence[int]) -> State:
         return stack_trees([self._init_one(seed) for seed in seeds])
@@ -189,7 +189,7 @@ class C2FARM:
             params |= named(depth, init_qattention(sizes, generator))
         target = copied(params)
         if self.latent:
-            pixels = (self.own.pixels[0], self.own.pixels[1])
+            pixels = (self.keeps.pixels[0], self.keeps.pixels[1])
             params |= named(ENCODER, image_context.init_encoder(pixels, self.action_dim, self.latent, generator))
         return State(params, target, init_adam(params), torch.zeros(()))
 
@@ -210,14 +210,14 @@ class C2FARM:
         """Actions (N, A): the best voxel of each depth in turn, and the best of each head, now and then disturbed."""
         z, carry = self._inferred(params, carry, seen, noise)
         looked = self.look(params, seen, z, noise)
-        columns = grids.stacked([{**self.own.encoding(one), **self.own.labels(one.choice)} for one in looked])
+        columns = grids.stacked([{**self.keeps.encoding(one), **self.keeps.labels(one.choice)} for one in looked])
         return np.stack([self.space.action(one.choice) for one in looked]), carry, columns
 
     def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
         """See ``core.abilities.Encoding``: the cubes of an observation on which nobody acts are where one would have acted, who knows no
         more of the task than what most tasks have in common."""
         z = np.zeros((len(seen.obs), self.latent), np.float32)
-        return grids.stacked([self.own.encoding(one) for one in self.look(params, seen, z, None)])
+        return grids.stacked([self.keeps.encoding(one) for one in self.look(params, seen, z, None)])
 
     def _inferred(
         self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
@@ -232,13 +232,13 @@ class C2FARM:
 
     def recall(self, params: Mapping[str, NDArray], demos: Sequence[Demo]) -> dict[str, NDArray]:
         """See ``core.abilities.Recalling``."""
-        rgb, action, reward = (np.concatenate(column) for column in zip(*map(self.own.shown, demos), strict=True))
+        rgb, action, reward = (np.concatenate(column) for column in zip(*map(self.keeps.shown, demos), strict=True))
         return image_context.recalled(of_part(params, ENCODER), rgb, action, reward, self.config.inferred)
 
     def look(self, params: Mapping[str, NDArray], seen: Seen, z: NDArray[np.float32], noise: NDArray[np.float32] | None) -> list[Looked]:
         """What N simulators are to do, and what of them is seen on the way there."""
         N, V, L = len(seen.obs), self.config.voxels, self.depths
-        clouds = [self.own.cloud(seen.fields, i) for i in range(N)]
+        clouds = [self.keeps.cloud(seen.fields, i) for i in range(N)]
         disturbed = np.zeros(N, bool) if noise is None else disturbs(noise, self.config.explore)
         voxels, centres, heads = np.zeros((N, L, 3), np.int64), np.zeros((N, L - 1, 3), np.float32), np.zeros((N, 0), np.int64)
         found: list[list[Sparse]] = [[] for _ in range(N)]
@@ -255,7 +255,7 @@ class C2FARM:
         if noise is not None and disturbed.any():
             heads[disturbed] = turned(heads[disturbed], self.sizes[-1].heads, noise[disturbed, : self.disturbing])
         choices = [self._choice(voxels[i], centres[i], heads[i]) for i in range(N)]
-        return [Looked(choices[i], found[i], self.own.rgb(seen.fields, i)) for i in range(N)]
+        return [Looked(choices[i], found[i], self.keeps.rgb(seen.fields, i)) for i in range(N)]
 
     @torch.no_grad()
     def _values(self, params: Mapping[str, NDArray], depth: int, seen: Sequence[Sparse], obs: NDArray, z: NDArray) -> Values:
@@ -298,7 +298,7 @@ class C2FARM:
             told["divergence"] = divergence.detach()
         assert isinstance(batch.here, dict)  # the columns of ``encoded`` and ``fields``
         told["voxels_missing"] = batch.here["voxel_missing"].float().mean()
-        told = reduce(told) | {"priority": row_priority(errors, 1.0, parity=self.config.parity).reshape(batch.reward.shape)}
+        told = reduce(told) | {"priority": row_priority(errors, parity=self.config.parity).reshape(batch.reward.shape)}
         params, target, m, v = ({name: leaf for tree in trees for name, leaf in tree.items()} for trees in _four(parts))
         return State(params, {name: target[name] for name in state.target}, AdamState(m, v), count), told
 

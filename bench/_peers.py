@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,3 +42,15 @@ def extract(source: str, commit: str, parts: Sequence[str], folder: str) -> None
         file = Path(folder, name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(subprocess.run([*git, "show", f"{commit}:{name}"], capture_output=True, check=True).stdout)
+
+
+def checkout(given: str | None, option: str, url: str, commit: str, parts: Sequence[str], folder: str) -> None:
+    """Puts the pinned commit of a peer into ``folder``, from the repository ``given`` by ``option``, or else from ``url``."""
+    if given is not None:
+        extract(given, commit, parts, folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="manyhands-peer-") as clone:
+        done = subprocess.run(["git", "clone", "--quiet", "--bare", url, clone], stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise PeerError(f"git could not clone {url}; without a way to GitHub give a clone by {option}:\n{done.stderr.strip()}")
+        extract(clone, commit, parts, folder)

@@ -134,7 +134,8 @@ class Ours:
         voxel = np.stack([flat(label(p, b, VOXELS), VOXELS) for p, b in zip(scenes.position[0], depths, strict=True)])
         choice = np.concatenate([scenes.rotation, scenes.gripper[:, None]], 1)[:, : len(self.nets[depth].heads)]
         grids = [dense(*(tensor(part) for part in kept[2 * depth + when]), VOXELS) for when in range(2)]
-        discount, weight = GAMMA * (1 - scenes.terminal), ctf.importance(tensor(scenes.probability))
+        discount, chance = GAMMA * (1 - scenes.terminal), tensor(scenes.probability).rsqrt()
+        weight = chance / chance.max()
         return ctf.Rows(
             grids[0],
             tensor(scenes.low_dim[0]),
@@ -171,7 +172,7 @@ class Ours:
                 self.first.q_mean.append(float(got.metrics["q_mean"]))
                 changes = [(self.state[depth][0][k] - p).double().square().sum() for k, p in params.items()]
                 self.first.moved.append(float(sum(changes) ** 0.5))
-        return ctf.row_priority(priorities, parity=True).cpu()
+        return ctf.row_priority(priorities, parity=True).cpu() ** 0.7
 
     def act(self) -> None:
         """From a cloud of points to a place, a rotation and a state of the gripper. All points at both depths, float32 always."""

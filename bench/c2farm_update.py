@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import _turns
 from _machine import command_line
-from _peers import PeerError, extract
+from _peers import PeerError, checkout
 from c2farm_report import markdown, summary
 from c2farm_sides import CASES, DEFAULT, DEVICE, PEER, SIDES, SOURCE, TUNED
 
@@ -34,18 +34,6 @@ SUITE = _turns.Suite(
 )
 
 
-def source(given: str | None, folder: str) -> None:
-    """Puts the pinned commit of the peer into ``folder``."""
-    if given is not None:
-        extract(given, COMMIT, PARTS, folder)
-        return
-    with tempfile.TemporaryDirectory(prefix="manyhands-peer-") as clone:
-        done = subprocess.run(["git", "clone", "--quiet", "--bare", URL, clone], stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise PeerError(f"git could not clone {URL}; without a way to GitHub give a clone by --arm-source:\n{done.stderr.strip()}")
-        extract(clone, COMMIT, PARTS, folder)
-
-
 def main() -> None:
     parser = _turns.arguments(SUITE, __doc__, slice_s=2.0, rows=0, minutes=45.0)
     parser.set_defaults(cases=list(DEFAULT), rounds=5)
@@ -59,7 +47,7 @@ def main() -> None:
         os.environ[SOURCE] = folder
         if {PEER, TUNED} & set(args.sides):
             try:
-                source(args.arm_source, folder)
+                checkout(args.arm_source, "--arm-source", URL, COMMIT, PARTS, folder)
             except (PeerError, subprocess.CalledProcessError) as error:
                 missing |= {PEER: str(error), TUNED: str(error)}
         about = {"peer": f"{URL} at {COMMIT[:7]}", "device": args.device, "command": command_line(SUITE.name)}

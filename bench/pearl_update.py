@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import _turns
-from _peers import PeerError, extract
+from _peers import PeerError, checkout
 from pearl_report import markdown, summary
 from pearl_sides import CASES, DEFAULT, MEDIUM, PEER, SIDES, SOURCE
 
@@ -32,18 +32,6 @@ SUITE = _turns.Suite(
 )
 
 
-def source(given: str | None, folder: str) -> None:
-    """Puts the pinned commit of the peer into ``folder``."""
-    if given is not None:
-        extract(given, COMMIT, PARTS, folder)
-        return
-    with tempfile.TemporaryDirectory(prefix="manyhands-peer-") as clone:
-        done = subprocess.run(["git", "clone", "--quiet", "--bare", URL, clone], stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            raise PeerError(f"git could not clone {URL}; without a way to GitHub give a clone by --pearl-source:\n{done.stderr.strip()}")
-        extract(clone, COMMIT, PARTS, folder)
-
-
 def main() -> None:
     parser = _turns.arguments(SUITE, __doc__, slice_s=2.0, rows=160_000, minutes=8.0)
     parser.set_defaults(cases=list(DEFAULT), threads=[1])
@@ -54,7 +42,7 @@ def main() -> None:
         os.environ[SOURCE] = folder
         if {PEER, MEDIUM} & set(args.sides):
             try:
-                source(args.pearl_source, folder)
+                checkout(args.pearl_source, "--pearl-source", URL, COMMIT, PARTS, folder)
             except (PeerError, subprocess.CalledProcessError) as error:
                 missing |= {PEER: str(error), MEDIUM: str(error)}
         _turns.run(SUITE, args, {}, missing, peer=f"{URL} at {COMMIT[:7]}")

@@ -140,7 +140,7 @@ def judge(algorithm: Any, params: dict[str, np.ndarray], demo: Demo) -> list[dic
     for goal in goals:
         shown = {name: values[goal.at][None] for name, values in demo.observations.items()}
         shown["obs"] = shown["obs"].copy()
-        shown["obs"][0, -1] = time_left(goal.step, algorithm.own.horizon)
+        shown["obs"][0, -1] = time_left(goal.step, algorithm.keeps.horizon)
         action, _, _ = algorithm.act(params, None, Watch([0], algorithm.action_dim).seen(shown), None)
         target = target_of(algorithm.keyframes, action[0])
         assert target.quaternion is not None  # the arm can turn its hand

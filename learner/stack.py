@@ -11,6 +11,7 @@ from core.contracts import Algorithm, BatchSource, Reduce
 from core.errors import ConfigError
 from core.seeding import SeedTree
 from core.tree import index_tree, map_tree, write_tree
+from core.types import Stream
 from learner import feed
 from learner.graph import Launcher
 from learner.step import Step, Update, whole_update
@@ -39,7 +40,7 @@ class Stack:
         cuda_graph: str,
     ) -> None:
         self.algorithm, self.device, self._cuda_graph = algorithm, device, cuda_graph
-        self._prioritised = bool(getattr(algorithm.plan, "priority", 0)) and hasattr(sources[0], "prioritise")
+        self._prioritised = isinstance(algorithm.plan, Stream) and algorithm.plan.priority > 0
         """each draw depends on what the update before said of its batch: the host has to read that in between"""
         self.capture = device.type == "cuda" and cuda_graph != "off" and not self._prioritised
         self.per_launch = per_launch if self.capture else 1
@@ -80,7 +81,7 @@ class Stack:
         metrics = dict(metrics)
         told = metrics.pop("priority")  # a number per row: no metric, also where nobody asks for it
         for source, priority in zip(self.feed.sources, told.cpu().numpy() if self._prioritised else (), strict=self._prioritised):
-            source.prioritise(priority)  # type: ignore[attr-defined]
+            source.prioritise(priority)
         return metrics
 
     def _update(self, step: Update, count: int) -> dict[str, Tensor]:

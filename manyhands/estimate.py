@@ -218,6 +218,9 @@ class _MadeUp:
             weight=weight if weight.numel() else (),
         )
 
+    def prioritise(self, priority: np.ndarray) -> None:
+        """Made-up rows have no ranks."""
+
     def state_dict(self) -> dict:
         return {}
 

@@ -1,23 +1,12 @@
 """The learning curves of ``bench/curves.py``: evaluations of several seeds belong together by their mark, not by their number."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 
-BENCH = Path(__file__).resolve().parents[1] / "bench"
+from tests.benches import loaded
 
 
 def curves():
-    spec = importlib.util.spec_from_file_location("bench_curves", BENCH / "curves.py")
-    module = importlib.util.module_from_spec(spec)
-    path = list(sys.path)
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path[:] = path
-    return module
+    return loaded("curves")
 
 
 def run(*steps: int, every: int = 100) -> dict:

@@ -60,6 +60,9 @@ class Regular(NamedTuple):
     heads: float = 1.0
 
 
+REGULAR = Regular()
+
+
 class Descent(NamedTuple):
     """How a loss is descended."""
 
@@ -119,25 +122,19 @@ def regulariser(values: Values, regular: Regular) -> Tensor:
     return cost + regular.heads * values.heads.abs().mean(1) if values.heads.shape[1] else cost
 
 
-def importance(probability: Tensor, beta: float = 1.0) -> Tensor:
-    """w of equation 5 for a whole batch (B,), of probabilities that need not sum to 1."""
-    weight = (probability + TINY).rsqrt()
-    return (weight / weight.max()) ** beta
-
-
 def priority(error: Tensor) -> Tensor:
     """Equation 6 for a whole batch (B,)."""
     root = (error + TINY).sqrt()
     return root / root.max()
 
 
-def row_priority(depths: Sequence[Tensor], alpha: float = 0.7, *, parity: bool = False) -> Tensor:
-    """The priority (B,) under which replay keeps rows: the sum over depths to the power alpha.
+def row_priority(depths: Sequence[Tensor], *, parity: bool = False) -> Tensor:
+    """What replay is told of a row (B,), and ranks it by to the power of ``Stream.priority``: the sum over depths.
 
     With ``parity`` a depth counts again in every depth after it, as in the authors' code: with two, 2 p0 + p1.
     """
     counts = range(len(depths), 0, -1) if parity else [1] * len(depths)
-    return torch.stack([count * p for count, p in zip(counts, depths, strict=True)]).sum(0) ** alpha
+    return torch.stack([count * p for count, p in zip(counts, depths, strict=True)]).sum(0)
 
 
 def next_values(
@@ -162,7 +159,7 @@ def gradients(
     network: Network,
     heads: Sequence[int],
     *,
-    regular: Regular = Regular(),  # noqa: B008 - it cannot be changed
+    regular: Regular = REGULAR,
     at_once: int = 16,
     parity: bool = False,
 ) -> Gradients:

@@ -6,7 +6,7 @@ from manyhands.config import RunConfig
 from manyhands.presets import _vision
 
 
-def preset() -> RunConfig:
-    config = _vision.small("c2farm-reach", "reach", head_start=0, steps=5000)
-    evaluation = replace(config.evaluation, every_steps=500)
-    return replace(config, algo=replace(_vision.FULL, batch_size=128), evaluation=evaluation, replay=replace(config.replay, min_size=100))
+def preset(name: str = "c2farm-reach", *, parity: bool = False) -> RunConfig:
+    config = _vision.small(name, "reach", head_start=0, steps=5000)
+    algo, evaluation = replace(_vision.FULL, batch_size=128, parity=parity), replace(config.evaluation, every_steps=500)
+    return replace(config, algo=algo, evaluation=evaluation, replay=replace(config.replay, min_size=100))

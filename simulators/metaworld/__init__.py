@@ -53,8 +53,13 @@ class Options:
             raise impossible("metaworld", "horizon", self.horizon, f"1 to {STOCK_HORIZON}")
         if self.goals > GOALS:
             raise impossible("metaworld", "goals", self.goals, f"0 to {GOALS}")
-        if self.order == "in_turn" and not self.goals:
-            raise ConfigError("option 'order' of simulator metaworld is 'in_turn', but goals is 0: fresh goals have no turn. Set goals")
+        check_turns("metaworld", self.order, self.goals)
+
+
+def check_turns(simulator: str, order: str, goals: int) -> None:
+    """Raises ConfigError where goals are asked for in turn that are drawn anew."""
+    if order == "in_turn" and not goals:
+        raise ConfigError(f"option 'order' of simulator {simulator} is 'in_turn', but goals is 0: fresh goals have no turn. Set goals")
 
 
 def tasks() -> tuple[str, ...]:
@@ -62,7 +67,7 @@ def tasks() -> tuple[str, ...]:
     return TASKS
 
 
-def named_goals(options: Options) -> int:
+def named_goals(options: Any) -> int:
     """How many goals can be named, as in ``reach-v3@7``: those of the split; none where each episode has a fresh one."""
     return options.goals
 

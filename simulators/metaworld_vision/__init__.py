@@ -6,11 +6,12 @@ Physics, goals and success are ``simulators.metaworld``'s; an env step is a keyf
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.errors import ConfigError, unknown
+from core.errors import unknown
 from simulators._options import impossible, validate
-from simulators.metaworld import GOALS, STOCK_HORIZON
-from simulators.metaworld.tasks import TASKS
+from simulators.metaworld import GOALS, STOCK_HORIZON, check_turns, named_goals, tasks
 from simulators.metaworld_vision.names import CAMERAS
+
+__all__ = ["Options", "make", "named_goals", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,12 @@ class Options:
         for name, most in {"goals": GOALS, "servo_steps": STOCK_HORIZON // 2, "image_size": 1024}.items():
             if getattr(self, name) > most:
                 raise impossible("metaworld_vision", name, getattr(self, name), f"at most {most}")
-        if self.order == "in_turn" and not self.goals:
-            raise ConfigError(
-                "option 'order' of simulator metaworld_vision is 'in_turn', but goals is 0: fresh goals have no turn. Set goals"
-            )
+        check_turns("metaworld_vision", self.order, self.goals)
 
     @property
     def views(self) -> tuple[str, ...]:
         """The cameras, in the order of the observation."""
         return tuple(name.strip() for name in self.cameras.split(","))
-
-
-def tasks() -> tuple[str, ...]:
-    """The 50 tasks of Meta-World."""
-    return TASKS
-
-
-def named_goals(options: Options) -> int:
-    """How many goals can be named, as in ``reach-v3@7``."""
-    return options.goals
 
 
 def make(task: str, seed: int, goal: int | None = None, **options: Any) -> Any:

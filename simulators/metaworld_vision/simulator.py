@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from core.demos import Demo
 from core.errors import SimulatorError
-from core.poses import time_left
+from core.poses import action_of, target_of, time_left
 from core.types import Keyframes, Observation, Step, TaskSpec
 from simulators.metaworld import STOCK_HORIZON
 from simulators.metaworld import Options as WorldOptions
@@ -18,8 +18,6 @@ from simulators.metaworld_vision.eyes import Eyes, fields
 from simulators.metaworld_vision.hand import Hand
 from simulators.metaworld_vision.names import BOUNDS
 from simulators.metaworld_vision.recorder import Recorder
-
-_LOW, _HIGH = np.array(BOUNDS[:3]), np.array(BOUNDS[3:])
 
 
 class MetaWorldVision:
@@ -34,13 +32,14 @@ class MetaWorldVision:
         kept = {name: value for name, value in self.world.spec.labels if name in ("metaworld", "goals", "order", "repeat")}
         asked = ("horizon", "cameras", "image_size", "markers", "servo_steps", "failure_reward")
         labels = {"simulator": "metaworld_vision", **kept, "reward": "sparse", **{name: str(getattr(options, name)) for name in asked}}
+        self.keyframes = Keyframes(BOUNDS, options.views, rotation=False)
         self.spec = TaskSpec(
             f"metaworld_vision:{task}" + ("" if goal is None else f"@{goal}"),
             fields(options.views, options.image_size, mask=options.segmentation),
             4,
             options.horizon,
             tuple(labels.items()),
-            keyframes=Keyframes(BOUNDS, options.views, rotation=False),
+            keyframes=self.keyframes,
         )
 
     def reset(self, variation: int) -> Observation:
@@ -62,7 +61,7 @@ class MetaWorldVision:
         Raises:
             SimulatorError: retryable; the physics became unstable.
         """
-        return self._step(position(action), lambda: bool(action[3] > 0))
+        return self._step(self._target(action), lambda: bool(action[3] > 0))
 
     def demonstrate(self, variation: int) -> Demo:
         """Plays episode ``variation`` by an expert that sees where everything is. Its ``actions`` have the same success, played again.
@@ -74,8 +73,8 @@ class MetaWorldVision:
         self.hand.watch = record.step
         try:
             for target, opened in keyframes(self.hand):
-                action = scaled(target)
-                step = self._step(position(action), opened)
+                action = np.clip(action_of(self.keyframes, target, 1.0), -1, 1)
+                step = self._step(self._target(action), opened)
                 action[3] = 1.0 if self.hand.open else -1.0
                 record.keyframe(action, step.obs)
                 if step.success:
@@ -100,15 +99,9 @@ class MetaWorldVision:
         self._last, success = self._see(), self.hand.success
         return Step(self._last, float(success), success, not success and self.t >= self.options.horizon, success)
 
+    def _target(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(3,) metres."""
+        return target_of(self.keyframes, action).position
+
     def _see(self) -> Observation:
         return self.eyes.see(time_left(self.t, self.options.horizon))
-
-
-def position(action: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(3,) metres, of an action (4,)."""
-    return _LOW + (np.asarray(action[:3], np.float64) + 1.0) / 2.0 * (_HIGH - _LOW)
-
-
-def scaled(target: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The action (4,) that goes to ``target``, (3,) metres, and opens the fingers."""
-    return np.clip([*(2.0 * (target - _LOW) / (_HIGH - _LOW) - 1.0), 1.0], -1.0, 1.0, dtype=np.float32)

@@ -47,12 +47,10 @@ def test_errors_and_their_cost_are_means_over_what_is_chosen() -> None:
 
 
 def test_weights_and_priorities_are_relative_to_the_largest() -> None:
-    torch.testing.assert_close(ctf.importance(torch.tensor([1.0, 4.0, 0.25])), torch.tensor([0.5, 0.25, 1.0]))
-    torch.testing.assert_close(ctf.importance(torch.tensor([1.0, 4.0]), 0.5), torch.tensor([1.0, math.sqrt(0.5)]))
     torch.testing.assert_close(ctf.priority(torch.tensor([0.04, 0.16])), torch.tensor([0.5, 1.0]))
     depths = [torch.tensor([0.5, 1.0]), torch.tensor([1.0, 0.25])]
-    torch.testing.assert_close(ctf.row_priority(depths), torch.tensor([1.5, 1.25]) ** 0.7)
-    torch.testing.assert_close(ctf.row_priority(depths, parity=True), torch.tensor([2.0, 2.25]) ** 0.7)
+    torch.testing.assert_close(ctf.row_priority(depths), torch.tensor([1.5, 1.25]))
+    torch.testing.assert_close(ctf.row_priority(depths, parity=True), torch.tensor([2.0, 2.25]))
 
 
 SIZES = Sizes(3, HEADS, latent=2, voxels=4, channels=4, inner=4, dense=8)
@@ -67,7 +65,7 @@ def batch(B: int = 7) -> ctf.Rows:
     voxel, choice = torch.randint(64, (B,), generator=g), torch.stack([torch.randint(n, (B,), generator=g) for n in HEADS], -1)
     discount = torch.tensor([0.99, 0.0, 0.99, 0.0, 0.0, 0.99, 0.99], dtype=torch.float64)
     grids = [numbers(B, 4, 4, 4, 10) for _ in range(2)]
-    weight = ctf.importance(numbers(B))
+    weight = numbers(B)
     return ctf.Rows(grids[0], numbers(B, 3), voxel, choice, numbers(B).round(), discount, grids[1], numbers(B, 3), weight, numbers(B, 2))
 
 

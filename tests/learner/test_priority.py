@@ -1,7 +1,5 @@
 """Updates that rank what they drew: the source is told after each, before the next is drawn, and a resumed learner goes on bit by bit."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -123,14 +121,3 @@ def test_an_update_that_is_no_whole_graph_is_not_compiled(ring):
     for wrong in ({"compile": "compile"}, {"cuda_graph": "on"}):
         with pytest.raises(ConfigError, match="not one graph"):
             learner(ring, 0, whole_graph=False, **wrong)
-
-
-def test_a_source_without_priorities_is_left_alone(ring):
-    """Made-up data of ``--dry-run``, for example."""
-    worker = learner(ring, 0)
-    inner = worker.sources[0]
-    names = ("buffer", "sample", "assemble", "state_dict", "load_state_dict")
-    bare = SimpleNamespace(**{name: getattr(inner, name) for name in names})
-    other = LearnerWorker(worker.algorithm, [bare], [SeedTree(0)], worker.config)
-    other.update(2)
-    assert set(leaves(worker).ravel()) == {0.0, 1.0}

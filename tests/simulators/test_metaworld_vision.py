@@ -6,10 +6,11 @@ import pytest
 import simulators
 from core.abilities import Demonstrating
 from core.errors import ConfigError
+from core.poses import action_of
+from core.types import Keyframes
 from simulators.metaworld import native
 from simulators.metaworld_vision import Options, gl
 from simulators.metaworld_vision.names import BOUNDS
-from simulators.metaworld_vision.simulator import position, scaled
 from tests.drawing import draws
 
 pytestmark = [pytest.mark.metaworld, draws]
@@ -22,9 +23,7 @@ def _make(task="push-v3", seed=0, goal=None, **options):
 
 
 def _to(xyz, opened=True):
-    action = scaled(np.array(xyz, np.float64))
-    action[3] = 1.0 if opened else -1.0
-    return action
+    return action_of(Keyframes(BOUNDS, ("front",), rotation=False), xyz, float(opened))
 
 
 def test_a_step_brings_the_hand_to_the_pose_and_then_moves_the_fingers():
@@ -67,11 +66,9 @@ def test_success_ends_the_episode_with_reward_one():
     assert simulator.step(_to(goal + np.array([0, 0, 0.045])))[1:] == (1.0, True, False, True)
 
 
-def test_actions_are_scaled_from_the_bounds():
-    np.testing.assert_allclose([position(np.full(4, sign, np.float32)) for sign in (-1, 1)], np.reshape(BOUNDS, (2, 3)))
-    point = np.array([0.1, 0.5, 0.2])
-    np.testing.assert_allclose(position(scaled(point)), point, atol=1e-7)
+def test_the_workspace_is_a_cube_alike_for_all_tasks():
     assert np.ptp(np.diff(np.reshape(BOUNDS, (2, 3)), axis=0)) < 1e-12
+    assert {_make(task).spec.keyframes.bounds for task in ("reach-v3", "box-close-v3")} == {BOUNDS}
 
 
 def test_goals_are_those_of_metaworld():

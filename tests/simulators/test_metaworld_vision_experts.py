@@ -5,27 +5,27 @@ import pytest
 
 import simulators
 from core.errors import SimulatorError
+from core.poses import action_of, target_of
+from core.types import Keyframes
 from protocols.vision import META_WORLD, RESERVES
 from simulators.metaworld_vision.names import BOUNDS
-from simulators.metaworld_vision.simulator import position, scaled
 from simulators.pool import SimulatorPool
 from tests.drawing import draws
 
 pytestmark = [pytest.mark.metaworld, draws]
 OPTIONS = {"image_size": 8, "split": "test", "order": "in_turn"}
 GOALS = 3
+KEYFRAMES = Keyframes(BOUNDS, ("front",), rotation=False)
 
 
 def _coarse(action, levels=(0.8, 0.2), cells=16):
     """The middle of the cell that a coarse-to-fine policy would choose: of the workspace, then of a cube of 20 cm around that."""
-    at, low = position(action), np.array(BOUNDS[:3])
+    at, low = target_of(KEYFRAMES, action).position, np.array(BOUNDS[:3])
     for i, side in enumerate(levels):
         cell = side / cells
         middle = low + (np.floor((at - low) / cell) + 0.5) * cell
         low = middle - levels[i + 1] / 2 if i + 1 < len(levels) else low
-    rounded = scaled(middle)
-    rounded[3] = action[3]
-    return rounded
+    return action_of(KEYFRAMES, middle, action[3])
 
 
 def _play(simulator, variation, actions):
