@@ -82,7 +82,7 @@ demo: setup
 	$(BIN)/manyhands train reach-sac $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup
 	@failed=""

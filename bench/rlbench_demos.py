@@ -95,8 +95,8 @@ def train(args: argparse.Namespace) -> None:
     demos = [[rlbench.read(args.data / f"{task}.{i}.npz") for i in (*TRAINING, TEST)] for task in tasks]
     spec = rlbench.spec(tasks[0])
     settings: dict[str, Any] = {"voxels": args.voxels, "reach": tuple(args.reach), "channels": args.channels, "room": 1024}
-    settings |= {"batch_size": max(1, args.batch // len(tasks)), "shift": args.shift, "turn": args.turn}
-    algorithm = c2farm.make(c2farm.Config(**settings, demo_copies=args.copies, priority=0.0, demos=1.0, lr=args.lr), spec, len(tasks))
+    settings |= {"batch_size": max(1, args.batch // len(tasks)), "shift": args.shift, "turn": args.turn, "lr": args.lr, "tau": args.tau}
+    algorithm = c2farm.make(c2farm.Config(**settings, demo_copies=args.copies, priority=0.0, demos=1.0), spec, len(tasks))
     rng = np.random.default_rng(args.seed)
     found = [[chain for demo in own[:-1] for chain in algorithm.encode_demo(demo, rng)] for own in demos]
     dtype, window = row_dtype(spec, algorithm.fields(), algorithm.encoded()), rows_read(row_dtype(spec), algorithm.plan)
@@ -219,7 +219,7 @@ def main() -> None:
         "at-once": 2,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in {"shift": 0.125, "lr": 5e-4}.items():
+    for name, default in {"shift": 0.125, "lr": 5e-4, "tau": 0.01}.items():
         parser.add_argument(f"--{name}", type=float, default=default)
     parser.add_argument("--turn", type=int, default=45)
     parser.add_argument("--reach", type=float, nargs="*", default=[0.15, 0.05])
@@ -236,7 +236,7 @@ def main() -> None:
     title = "MT-C2F-ARM on ten RLBench tasks" if args.multi else "C2F-ARM on RLBench tasks, each by itself"
     settings = f"{args.updates} updates of {args.batch} rows, {1 + len(args.reach)} depths of {args.voxels} voxels (reach "
     settings += f"{', '.join(map(str, args.reach))} m), {args.channels} channels, {args.copies} copies of each chain, shift {args.shift}, "
-    settings += f"turn {args.turn} degrees, step size {args.lr}, no online data."
+    settings += f"turn {args.turn} degrees, step size {args.lr}, tau {args.tau}, no online data."
     about = {"title": title, "command": command_line("rlbench_demos"), "settings": settings, **describe()}
     stem = "rlbench_demos_multi" if args.multi else "rlbench_demos"
     write_json(RESULTS / f"{stem}.json", {"about": about, "runs": runs})
@@ -245,7 +245,7 @@ def main() -> None:
 
 def run_all(args: argparse.Namespace, jobs: Sequence[tuple[list[str], int]]) -> list[Path]:
     """All processes, a few at once; what has a result already is left out."""
-    kept = ("updates", "batch", "voxels", "channels", "copies", "threads", "every", "shift", "lr", "turn")
+    kept = ("updates", "batch", "voxels", "channels", "copies", "threads", "every", "shift", "lr", "tau", "turn")
     outs, left, going = [], [], dict[Path, subprocess.Popen]()
     for group, seed in jobs:
         out = args.work / f"{'all' if len(group) > 1 else group[0]}-{seed}.json"

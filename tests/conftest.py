@@ -1,8 +1,12 @@
 """What holds for all tests: the settings of libraries that are read when they are loaded."""
 
 import os
+import signal
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line sets it: else two cores fight over tiny matrices
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, and processes that tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch
 

@@ -26,38 +26,50 @@ SMALL = C2farmConfig(voxels=8, reach=(0.12, 0.04), channels=32, batch_size=32, r
 half of what they began with, and values of all but the last keyframe with them"""
 
 
-def _reptile(first: float, last: float) -> ReptileConfig:
-    settings, iterations = replace(FULL, batch_size=150), STEPS // INNER
-    schedule = {"meta_step": first, "meta_step_end": last, "meta_iterations": iterations}
-    return ReptileConfig("c2farm", settings, INNER, optimizer="carry", target="stays", **schedule)
-
-
-ALGORITHMS: dict[str, tuple[str, Any]] = {
-    "mt": ("c2farm", FULL),
-    "reptile": ("reptile", _reptile(0.9, 1.0)),
-    "reptile-textbook": ("reptile", _reptile(1.0, 0.0)),
-    "pearl": ("c2farm", replace(FULL, inferred=image_context.PAPER)),
-    "pearl-corrected": ("c2farm", replace(FULL, inferred=image_context.CORRECTED)),
+METHODS: dict[str, tuple[float, float] | image_context.Config | None] = {
+    "mt": None,
+    "reptile": (0.9, 1.0),
+    "reptile-textbook": (1.0, 0.0),
+    "pearl": image_context.PAPER,
+    "pearl-corrected": image_context.CORRECTED,
 }
+"""what is C2F-ARM wrapped in: nothing, Reptile with its first and its last step, or inference of the task"""
+
+
+def _form(method: str, settings: C2farmConfig, tasks: int, updates: int) -> tuple[str, Any]:
+    """The algorithm of a method and its settings; those given hold of one of the tasks of a batch. Reptile's batches are of one task."""
+    kind = METHODS[method]
+    if isinstance(kind, image_context.Config):
+        return "c2farm", replace(settings, inferred=kind)
+    if kind is None:
+        return "c2farm", settings
+    inner, schedule = replace(settings, batch_size=settings.batch_size * tasks), {"meta_step": kind[0], "meta_step_end": kind[1]}
+    return "reptile", ReptileConfig("c2farm", inner, INNER, optimizer="carry", target="stays", meta_iterations=updates // INNER, **schedule)
 
 
 def preset(name: str, held_out: str, method: str) -> RunConfig:
-    algorithm, algo = ALGORITHMS[method]
     tasks = META_WORLD.train_tasks(f"metaworld_vision:{held_out}-v3")
+    algorithm, algo = _form(method, FULL, len(tasks), STEPS)
     evaluation = EvaluationConfig(every_steps=2500, episodes=META_WORLD.evaluation_episodes, simulators=2, processes=0)
     replay = ReplayConfig(capacity=5000, updates_per_step=1, min_size=100, max_lead_steps=100)
     actors = ActorConfig(actors=1, simulators=1, chunk=0, processes=0, random_steps=0)
     return _run(name, tasks, Options(**META_WORLD.options("train")), algorithm, algo, STEPS, actors, replay, evaluation)
 
 
-def small(name: str, *tasks: str, head_start: int = 250, steps: int = 600) -> RunConfig:
+def small(name: str, *tasks: str, method: str = "mt", head_start: int = 250, steps: int = 600) -> RunConfig:
     """Fresh goals in every episode: those of evaluations are held out. It begins with updates on the demonstrations alone."""
     evaluation = EvaluationConfig(every_steps=steps // 6, episodes=20, simulators=4, target_success=0.95 if len(tasks) == 1 else 0.0)
     replay = ReplayConfig(capacity=5000, updates_per_step=1 / len(tasks), min_size=0, max_lead_steps=0, head_start=head_start)
     actors = ActorConfig(actors=1, simulators=1, chunk=0, random_steps=0)
-    algo = replace(SMALL, batch_size=SMALL.batch_size // len(tasks))
+    each = replace(SMALL, batch_size=SMALL.batch_size // len(tasks))
+    algorithm, algo = _form(method, each, len(tasks), head_start + steps // len(tasks))
     full = tuple(f"metaworld_vision:{task}-v3" for task in tasks)
-    return _run(name, full, Options(goals=0), "c2farm", algo, steps, actors, replay, evaluation)
+    return _run(name, full, Options(goals=0), algorithm, algo, steps, actors, replay, evaluation)
+
+
+def three(name: str, method: str) -> RunConfig:
+    """What two cores can pre-train before a fourth task."""
+    return small(name, "door-close", "faucet-open", "window-close", method=method, head_start=600, steps=1800)
 
 
 def _run(name: str, tasks: tuple[str, ...], options: Options, algorithm: str, algo: Any, steps: int, *parts: Any) -> RunConfig:

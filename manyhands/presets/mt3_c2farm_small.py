@@ -5,4 +5,4 @@ from manyhands.presets import _vision
 
 
 def preset() -> RunConfig:
-    return _vision.small("mt3-c2farm-small", "door-close", "faucet-open", "window-close", head_start=600, steps=1800)
+    return _vision.three("mt3-c2farm-small", "mt")

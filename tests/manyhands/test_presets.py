@@ -44,7 +44,8 @@ def test_all_of_them_are_there():
         "ml10-mtsac-small",
         "ml10-reptile-small",
     }
-    sighted = {"blocks-c2farm", "c2farm-reach", "c2farm-reach-parity", "c2farm-reach-small", "c2farm-button-small", "mt3-c2farm-small"}
+    sighted = {"blocks-c2farm", "c2farm-reach", "c2farm-reach-parity", "c2farm-reach-small", "c2farm-button-small"}
+    sighted |= {"mt3-c2farm-small", "reptile3-c2farm-small", "pearl3-c2farm-small"}
     assert {*PAPER, *SMALL, *TABLE_1, *others, *sighted, *_vision_names.names()} == set(presets.names())
 
 
