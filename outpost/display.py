@@ -32,6 +32,7 @@ class Display:
     """
 
     def __init__(self) -> None:
+        self.name = ""
         program = shutil.which("Xvfb")
         if program is None:
             raise Failed("RLBench draws on an X display, DISPLAY names none, and Xvfb is not installed. Install it: apt install xvfb")
@@ -57,7 +58,7 @@ class Display:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if os.environ.get("DISPLAY") == getattr(self, "name", None):
+        if self.name and os.environ.get("DISPLAY") == self.name:
             del os.environ["DISPLAY"]
 
 

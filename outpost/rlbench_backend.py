@@ -74,15 +74,18 @@ class Backend:
         _import("rlbench.environment")
         self._errors = _Errors()
         task_class = _seen_by(_task_class(task), film)
-        self._modes, self._env = _modes(settings), None
+        self._modes = _modes(settings)
+        self._env: Any = None
         with _staying_here():
-            self._env = _environment(settings, self._modes.mode)
             try:
-                self._env.launch()
-                self._task = self._env.get_task(task_class)
+                env = _environment(settings, self._modes.mode)
+                env.launch()
+                self._env = env  # what did not launch is not shut down: that may hang
+                self._task = env.get_task(task_class)
                 self._task.variation_count()
             except Exception as error:
-                self.shutdown()
+                with contextlib.suppress(Exception):
+                    self.shutdown()
                 raise Failed(f"RLBench does not launch with {task}: {_said(error)}", retryable=not isinstance(error, OSError)) from error
 
     def variations(self) -> int:
