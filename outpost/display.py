@@ -1,15 +1,19 @@
 """An X display of this process's own, where none is given: CoppeliaSim draws by GLX even without a window.
 
 Xvfb stays in the process group, so that whoever kills the group ends it too, and the kernel ends it when the process that began it dies.
+Only who can read a cookie of this process's own may look at it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import secrets
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -22,6 +26,7 @@ START_S = 30.0
 """longest that it may take to say which display it is"""
 LEAVE_S = 5.0
 _PR_SET_PDEATHSIG = 1
+_ANY_FAMILY = 0xFFFF
 
 
 class Display:
@@ -36,8 +41,9 @@ class Display:
         program = shutil.which("Xvfb")
         if program is None:
             raise Failed("RLBench draws on an X display, DISPLAY names none, and Xvfb is not installed. Install it: apt install xvfb")
+        self._cookie = _cookie()
         with tempfile.TemporaryFile() as words:
-            self.process, line = _start(program, words)
+            self.process, line = _start(program, self._cookie, words)
             try:
                 self.name = ":" + _number(line)
             except Failed as failure:
@@ -47,7 +53,8 @@ class Display:
                 raise Failed(failure.message + (f": {said[-1]}" if said else ""), retryable=True) from None
             finally:
                 os.close(line)
-        os.environ["DISPLAY"] = self.name
+        self._before = os.environ.get("XAUTHORITY")
+        os.environ.update(DISPLAY=self.name, XAUTHORITY=self._cookie)
 
     def close(self) -> None:
         """Ends it. May be called twice."""
@@ -59,7 +66,11 @@ class Display:
                 self.process.kill()
                 self.process.wait()
         if self.name and os.environ.get("DISPLAY") == self.name:
-            del os.environ["DISPLAY"]
+            del os.environ["DISPLAY"], os.environ["XAUTHORITY"]
+            if self._before is not None:
+                os.environ["XAUTHORITY"] = self._before
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._cookie)
 
 
 def private() -> Display | None:
@@ -71,7 +82,7 @@ def private() -> Display | None:
     return None if os.environ.get("DISPLAY") else Display()
 
 
-def _start(program: str, words: IO[bytes]) -> tuple[subprocess.Popen, int]:
+def _start(program: str, cookie: str, words: IO[bytes]) -> tuple[subprocess.Popen, int]:
     """The process, and the descriptor on which it says its number. It finds a free one by itself: two never take the same."""
     reads, writes = os.pipe()
     libc, parent = ctypes.CDLL(None), os.getpid()
@@ -81,7 +92,8 @@ def _start(program: str, words: IO[bytes]) -> tuple[subprocess.Popen, int]:
         if os.getppid() != parent:
             os._exit(1)
 
-    command = [program, "-displayfd", str(writes), "-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset", "+extension", "GLX", "+render"]
+    drawing = ["-screen", "0", SCREEN, "-noreset", "+extension", "GLX", "+render"]
+    command = [program, "-displayfd", str(writes), "-auth", cookie, "-nolisten", "tcp", *drawing]
     try:
         process = subprocess.Popen(
             command,
@@ -94,6 +106,15 @@ def _start(program: str, words: IO[bytes]) -> tuple[subprocess.Popen, int]:
     finally:
         os.close(writes)
     return process, reads
+
+
+def _cookie() -> str:
+    """A file with a fresh one, as X keeps them: for any host and any number of a display, as ours is not known yet."""
+    parts = [b"", b"", b"MIT-MAGIC-COOKIE-1", secrets.token_bytes(16)]
+    descriptor, path = tempfile.mkstemp(prefix="manyhands-display-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(struct.pack(">H", _ANY_FAMILY) + b"".join(struct.pack(">H", len(part)) + part for part in parts))
+    return path
 
 
 def _number(line: int) -> str:

@@ -68,6 +68,17 @@ def test_it_is_named_lives_in_our_group_and_goes(xvfb):
     assert gone(pid) and "DISPLAY" not in os.environ
 
 
+def test_its_cookie_is_ours_alone_and_goes(xvfb, monkeypatch):
+    monkeypatch.setenv("XAUTHORITY", "/before")
+    xvfb()
+    shown = display.Display()
+    cookie = Path(os.environ["XAUTHORITY"])
+    assert cookie.stat().st_mode & 0o077 == 0 and b"MIT-MAGIC-COOKIE-1" in cookie.read_bytes()
+    assert str(cookie).encode() in Path(f"/proc/{shown.process.pid}/cmdline").read_bytes().split(b"\0")
+    shown.close()
+    assert not cookie.exists() and os.environ["XAUTHORITY"] == "/before"
+
+
 def test_it_goes_with_the_process_that_began_it(xvfb, tmp_path):
     told = xvfb()
     code = "import time; from outpost import display; display.Display(); print('up', flush=True); time.sleep(3600)"
@@ -122,6 +133,10 @@ def test_two_real_ones_have_two_numbers(monkeypatch):
     two = display.Display()
     try:
         assert one.name != two.name and Path(f"/tmp/.X11-unix/X{two.name[1:]}").exists()
+        if shutil.which("setxkbmap"):  # any program that looks at a display
+            knows, others = dict(os.environ), {**os.environ, "XAUTHORITY": os.devnull}
+            codes = [subprocess.run(["setxkbmap", "-query"], env=env, capture_output=True).returncode for env in (knows, others)]
+            assert not codes[0] and codes[1]
     finally:
         two.close()
         one.close()
