@@ -51,19 +51,15 @@ class RLBench:
             )
         self._owner = (os.getpid(), threading.get_ident())
         self._draws, self._film = Draws(), Film(self.settings.cameras)
+        if seed < 0:
+            raise Failed(f"simulator seed {seed} of {task} is negative. Allowed: 0 and up")
         self._last: Seen | None = None
-        self._t = 0
+        self._t, self._variations, self._broken = 0, 1, False
         self._display = display.private()
         self._backend: Backend | None = None
         _living = self
         try:
-            with self._inside("launch"):
-                self._backend = Backend(task, self.settings, self._film)
-                self._variations = self._backend.variations()
-            if not self.settings.variation < self._variations:
-                raise Failed(
-                    f"{task} has {self._variations} variations, 0 to {self._variations - 1}; {self.settings.variation} is none of them"
-                )
+            self._launch()
         except BaseException:
             self.close()
             raise
@@ -75,7 +71,7 @@ class RLBench:
             Failed: retryable; RLBench finds no place for things, or something else went wrong.
         """
         self._last = None
-        observation = self._placed(episode, self._simulator().reset)
+        observation = self._placed(episode, self._fresh().reset)
         self._last, self._t = observed(observation, self.settings, 0), 0
         return self._last
 
@@ -116,8 +112,8 @@ class RLBench:
         Raises:
             Failed: retryable; the expert failed in this episode, or something went wrong.
         """
-        backend = self._simulator()
         self._last = None
+        backend = self._fresh()
         self._film.roll()
         try:
             demo = self._placed(episode, backend.demo)
@@ -143,6 +139,26 @@ class RLBench:
                 shown.close()
             if _living is self:
                 _living = None
+
+    def _launch(self) -> None:
+        asked = self.settings.variation
+        with self._inside("launch"):
+            self._backend = Backend(self.task, self.settings, self._film)
+            if asked:
+                self._variations = self._backend.variations()
+        if not asked < self._variations:
+            raise Failed(f"{self.task} has {self._variations} variations, 0 to {self._variations - 1}; {asked} is none of them")
+        self._broken = False
+
+    def _fresh(self) -> Backend:
+        """For a new episode: launched anew where something inside went wrong, of which the scene may not recover."""
+        backend = self._simulator()
+        if self._broken:
+            self._backend = None
+            with contextlib.suppress(Failed), self._inside("shutdown"):
+                backend.shutdown()
+            self._launch()
+        return self._simulator()
 
     def _placed(self, episode: int, begin: Any) -> Any:
         """What ``begin(variation)`` returns once RLBench finds a place for everything: further draws of the same variation."""
@@ -205,5 +221,6 @@ class RLBench:
             except (Failed, Unreachable, Unplaceable, NoDemo):
                 raise
             except Exception as error:
+                self._broken = True
                 words = " ".join(str(error).split())
                 raise Failed(f"RLBench failed at {where} of {self.task}: {type(error).__name__}: {words}", retryable=True) from error

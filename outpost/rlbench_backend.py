@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from outpost import Failed
 from outpost.rlbench_film import Film
 from outpost.rlbench_options import CAMERAS, Settings
-from outpost.rlbench_places import missing
+from outpost.rlbench_places import complete, is_root, missing
 from outpost.rlbench_tasks import class_name, is_name
 
 INSTALL = "docs/rlbench.md says what to install"
@@ -65,10 +66,10 @@ class Backend:
     """
 
     def __init__(self, task: str, settings: Settings, film: Film) -> None:
-        problem = missing()
-        if problem:
-            raise Failed(problem)
-        _import("pyrep")
+        complete()
+        if not is_root(Path(os.environ.get("COPPELIASIM_ROOT", ""))):
+            raise Failed(missing())
+        _import("pyrep", missing())
         if importlib.util.find_spec("pyrep.backend") is None or importlib.util.find_spec("pyrep.backend._sim_cffi") is None:
             raise Failed(f"the package pyrep here is another one, which PyPI has under that name: pip uninstall pyrep. {INSTALL}")
         _import("rlbench.environment")
@@ -76,13 +77,13 @@ class Backend:
         task_class = _seen_by(_task_class(task), film)
         self._modes = _modes(settings)
         self._env: Any = None
+        self._variation = 0
         with _staying_here():
             try:
                 env = _environment(settings, self._modes.mode)
                 env.launch()
                 self._env = env  # what did not launch is not shut down: that may hang
                 self._task = env.get_task(task_class)
-                self._task.variation_count()
             except Exception as error:
                 with contextlib.suppress(Exception):
                     self.shutdown()
@@ -99,7 +100,7 @@ class Backend:
             Unplaceable: another draw may do better.
         """
         with self._errors.of_placing():
-            self._task.set_variation(variation)
+            self._set(variation)
             _, observation = self._task.reset()
         return observation
 
@@ -128,12 +129,20 @@ class Backend:
             NoDemo: the expert did not succeed.
         """
         with self._errors.of_placing():
-            self._task.set_variation(variation)
+            self._set(variation)
             try:
                 (demo,) = self._task.get_demos(1, live_demos=True, max_attempts=1)
             except RuntimeError as error:
+                if "Could not collect demos" not in str(error):
+                    raise  # of the reset before it
                 raise NoDemo(_said(error)) from error
         return [demo[i] for i in range(len(demo))]
+
+    def _set(self, variation: int) -> None:
+        """Only where it is another one: some tasks cannot count theirs before they were reset."""
+        if variation != self._variation:
+            self._task.set_variation(variation)
+            self._variation = variation
 
     def shutdown(self) -> None:
         """Ends CoppeliaSim. The process may launch another one."""
@@ -143,13 +152,12 @@ class Backend:
                 env.shutdown()
 
 
-def _import(name: str) -> Any:
+def _import(name: str, hint: str = "") -> Any:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise Failed(f"{name} cannot be imported: {error}. {INSTALL}") from error
     except Exception as error:
-        raise Failed(f"{name} cannot be imported: {_said(error)}. {INSTALL}") from error
+        words = " ".join(str(error).split()) if isinstance(error, ImportError) else _said(error)
+        raise Failed(f"{name} cannot be imported: {words}. {hint or INSTALL}") from error
 
 
 def _task_class(task: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_LIBRARIES = ("libcoppeliaSim.so", "libcoppeliaSim.so.1")
+_LIBRARY = "libcoppeliaSim.so"
 _PARENTS = ("~", "~/.local", "~/.local/share", "/opt", "/usr/local", "/usr/local/share", "/usr/share")
 """where people unpack it"""
 _SCENE_VERSION = "4_1"
@@ -23,7 +23,7 @@ def find_root() -> Path | None:
 
 def is_root(folder: Path) -> bool:
     """Whether CoppeliaSim lies there."""
-    return any((folder / name).exists() for name in _LIBRARIES)
+    return any(folder.glob(f"{_LIBRARY}*"))
 
 
 def environment(root: str | None = None) -> dict[str, str]:
@@ -43,13 +43,24 @@ def environment(root: str | None = None) -> dict[str, str]:
 
 
 def missing() -> str:
-    """What this process lacks, as one line with the fix; empty where it lacks nothing."""
+    """What this process was not started with, as one line with the fix; empty where it lacks nothing."""
     root = os.environ.get("COPPELIASIM_ROOT", "")
     if not root:
         return "COPPELIASIM_ROOT is not set. Unpack CoppeliaSim 4.1 and set it to that folder: docs/rlbench.md"
     if not is_root(Path(root)):
-        return f"COPPELIASIM_ROOT is {root}, where no {_LIBRARIES[0]} is. Set it to the folder of CoppeliaSim 4.1"
+        return f"COPPELIASIM_ROOT is {root}, where no {_LIBRARY} is. Set it to the folder of CoppeliaSim 4.1"
     for name in ("LD_LIBRARY_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH"):
-        if root not in os.environ.get(name, "").split(os.pathsep):
+        if os.path.realpath(root) not in map(os.path.realpath, filter(None, os.environ.get(name, "").split(os.pathsep))):
             return f"{name} does not name {root}. Start the process with it: export {name}={root}"
     return ""
+
+
+def complete() -> None:
+    """Sets, in this process, what does not need to be set before it starts: where CoppeliaSim is, and where Qt finds its plugins there.
+
+    Without the latter Qt would end the process.
+    """
+    made = environment()
+    for name in ("COPPELIASIM_ROOT", "QT_QPA_PLATFORM_PLUGIN_PATH"):
+        if name in made:
+            os.environ.setdefault(name, made[name])

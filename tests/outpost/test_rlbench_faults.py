@@ -1,5 +1,7 @@
 """What an RLBench simulator asks of RLBench, and what it makes of what goes wrong there: on the double only."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -151,6 +153,9 @@ def test_anything_else_is_told_in_one_line_and_retryable(rlbench_variants, at, w
     with pytest.raises(Failed, match=told) as failure:
         simulator.step(action(near(simulator.reset(3))))
     assert failure.value.retryable
+    # Of what it broke inside, nothing is left: the next episode is one of a fresh launch.
+    assert simulator.step(action(near(simulator.reset(3))))[2] is False
+    assert rlbench_variants.done["launch"] == 2 and rlbench_variants.done["shutdown"] == 1
 
 
 def test_a_launch_that_fails_can_be_tried_again_from_the_same_folder(rlbench_variants, tmp_path, monkeypatch):
@@ -177,12 +182,28 @@ def test_a_task_that_is_not_there_is_no_matter_of_trying_again(rlbench_variants,
     assert not failure.value.retryable
 
 
-@pytest.mark.parametrize("name", ["COPPELIASIM_ROOT", "LD_LIBRARY_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH"])
+def test_a_reset_that_breaks_in_a_demonstration_is_not_the_experts_failure(rlbench_variants):
+    rlbench_variants.script({"at": "reset", "do": "RuntimeError: Expected to be resetting 7 objects, but there were 6."})
+    simulator = RLBench("reach_target", 0, **SMALL)
+    with pytest.raises(Failed, match="RLBench failed at episode 1 of reach_target"):
+        simulator.demonstrate(1)
+    assert simulator.demonstrate(1)["success"] and rlbench_variants.done["launch"] == 2
+
+
+@pytest.mark.parametrize("name", ["COPPELIASIM_ROOT", "LD_LIBRARY_PATH"])
 def test_a_process_without_its_environment_is_told_which(rlbench_double, monkeypatch, name):
     monkeypatch.delenv(name)
-    with pytest.raises(Failed, match=name) as failure:
+    monkeypatch.setattr("outpost.rlbench_places._PARENTS", ())
+    with pytest.raises(Failed, match=f"{name} (is not set|does not name)") as failure:
         RLBench("reach_target", 0)
     assert not failure.value.retryable
+
+
+def test_what_can_be_set_late_is_set(rlbench_double, monkeypatch):
+    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "is put back at the end")
+    del os.environ["QT_QPA_PLATFORM_PLUGIN_PATH"]
+    RLBench("reach_target", 0, **SMALL).reset(0)
+    assert os.environ["QT_QPA_PLATFORM_PLUGIN_PATH"] == os.environ["COPPELIASIM_ROOT"]
 
 
 def test_the_other_package_called_pyrep_is_told_apart(rlbench_double, monkeypatch, tmp_path):
