@@ -128,7 +128,7 @@ class RLBench:
         global _living
         if os.getpid() != self._owner[0]:
             return  # a forked child: the simulator is the parent's
-        backend, self._backend = self._backend, None
+        backend, self._backend, self._broken = self._backend, None, False
         shown, self._display = self._display, None
         try:
             if backend is not None:
@@ -137,6 +137,7 @@ class RLBench:
         finally:
             if shown is not None:
                 shown.close()
+            self._broken = False
             if _living is self:
                 _living = None
 
@@ -152,11 +153,12 @@ class RLBench:
 
     def _fresh(self) -> Backend:
         """For a new episode: launched anew where something inside went wrong, of which the scene may not recover."""
-        backend = self._simulator()
+        self._check_owner()
         if self._broken:
-            self._backend = None
-            with contextlib.suppress(Failed), self._inside("shutdown"):
-                backend.shutdown()
+            backend, self._backend = self._backend, None
+            if backend is not None:
+                with contextlib.suppress(Failed), self._inside("shutdown"):
+                    backend.shutdown()
             self._launch()
         return self._simulator()
 
@@ -205,9 +207,12 @@ class RLBench:
         assert self._last is not None
         return self._last, float(self.settings.penalty), True, False, False
 
-    def _simulator(self) -> Backend:
+    def _check_owner(self) -> None:
         if (os.getpid(), threading.get_ident()) != self._owner:
             raise Failed(f"the simulator of {self.task} is used by another process or thread than the one that made it")
+
+    def _simulator(self) -> Backend:
+        self._check_owner()
         if self._backend is None:
             raise Failed(f"the simulator of {self.task} was closed")
         return self._backend

@@ -182,6 +182,20 @@ def test_a_task_that_is_not_there_is_no_matter_of_trying_again(rlbench_variants,
     assert not failure.value.retryable
 
 
+def test_a_launch_anew_that_fails_is_tried_again_and_closed_stays_closed(rlbench_double):
+    rlbench_double.script({"at": "step", "do": "RuntimeError: x"}, {"at": "task", "nth": 1, "do": "RuntimeError: y"})
+    simulator = RLBench("reach_target", 0, **SMALL)
+    seen = simulator.reset(0)
+    with pytest.raises(Failed, match="RuntimeError: x"):
+        simulator.step(action(near(seen)))
+    with pytest.raises(Failed, match="does not launch with reach_target: RuntimeError: y"):
+        simulator.reset(0)
+    np.testing.assert_array_equal(simulator.reset(0)["front_rgb"], seen["front_rgb"])
+    simulator.close()
+    with pytest.raises(Failed, match="was closed"):
+        simulator.reset(0)
+
+
 def test_a_reset_that_breaks_in_a_demonstration_is_not_the_experts_failure(rlbench_variants):
     rlbench_variants.script({"at": "reset", "do": "RuntimeError: Expected to be resetting 7 objects, but there were 6."})
     simulator = RLBench("reach_target", 0, **SMALL)
