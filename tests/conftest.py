@@ -10,4 +10,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a 
 
 import torch
 
+from tests.rlbench_place import rlbench_double, rlbench_place, rlbench_variants  # noqa: F401 - fixtures of all tests
+
 torch.set_num_threads(1)  # tensors of tests are tiny, and two threads that wait for each other on busy cores are slower by far
