@@ -75,9 +75,9 @@ def _bent(x: NDArray) -> NDArray:
 def _strided(x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
     """A convolution of every other pixel over images (B, H, W, C) whose border goes on beyond it: (B, ceil(H / 2), ceil(W / 2), out)."""
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    height, width = (side + STRIDE - 1 for side in x.shape[1:3])
-    rows, columns = range(EXTENT), range(EXTENT)
-    patches = [padded[:, r : r + height : STRIDE, c : c + width : STRIDE] for r in rows for c in columns]
+    down, right = ((side - 1) // STRIDE * STRIDE + 1 for side in x.shape[1:3])
+    places = [(row, column) for row in range(EXTENT) for column in range(EXTENT)]
+    patches = [padded[:, row : row + down : STRIDE, column : column + right : STRIDE] for row, column in places]
     return np.concatenate(patches, -1) @ weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)) + bias
 
 
