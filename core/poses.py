@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.types import Keyframes
+from outpost import poses
 from outpost.poses import Target, target, time_left, upright
 
 __all__ = ["Target", "action_dim", "action_of", "matrix", "target_of", "time_left", "upright"]
@@ -25,16 +26,7 @@ def action_of(keyframes: Keyframes, pose: ArrayLike, opened: float, ignore_colli
     Args:
         opened: above 0.5 open, as ``gripper_open`` says.
     """
-    pose, (low, high) = np.asarray(pose, np.float64), np.array(keyframes.bounds).reshape(2, 3)
-    parts = [(pose[:3] - low) / (high - low) * 2 - 1]
-    if keyframes.rotation:
-        turned = upright(pose[3:7])
-        assert turned is not None, "a pose with a rotation has a quaternion"
-        parts.append(turned)
-    parts.append(np.array([1.0 if opened > 0.5 else -1.0]))
-    if keyframes.collisions:
-        parts.append(np.array([1.0 if ignore_collisions else -1.0]))
-    return np.concatenate(parts).astype(np.float32)
+    return poses.action_of(pose, opened, keyframes.bounds, keyframes.rotation, keyframes.collisions, ignore_collisions)
 
 
 def matrix(quaternion: NDArray) -> NDArray[np.float64]:

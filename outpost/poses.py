@@ -51,6 +51,32 @@ def target(action: ArrayLike, bounds: Sequence[float], rotation: bool = True, co
     return Target(position, quaternion, bool(rest[0] > 0), bool(collisions and rest[1] > 0), inside)
 
 
+def action_of(
+    pose: ArrayLike,
+    opened: float,
+    bounds: Sequence[float],
+    rotation: bool = True,
+    collisions: bool = False,
+    ignore_collisions: bool = False,
+) -> NDArray[np.float32]:
+    """The action (A,) that sends the gripper to ``pose`` (3,) or (7,), metres and quaternion xyzw, and then opens or closes it: what
+    ``outpost.poses.target`` reads.
+
+    Args:
+        opened: above 0.5 open, as ``gripper_open`` says.
+    """
+    numbers, (low, high) = np.asarray(pose, np.float64), np.array(bounds).reshape(2, 3)
+    parts = [(numbers[:3] - low) / (high - low) * 2 - 1]
+    if rotation:
+        turned = upright(numbers[3:7])
+        assert turned is not None, "a pose with a rotation has a quaternion"
+        parts.append(turned)
+    parts.append(np.array([1.0 if opened > 0.5 else -1.0]))
+    if collisions:
+        parts.append(np.array([1.0 if ignore_collisions else -1.0]))
+    return np.concatenate(parts).astype(np.float32)
+
+
 def upright(quaternion: ArrayLike) -> NDArray[np.float64] | None:
     """The quaternion (4,) xyzw of length 1 whose w is not negative; None where it has no length."""
     numbers = np.asarray(quaternion, np.float64)
