@@ -39,6 +39,8 @@ class Memory:
         self.terminated, self.truncated, self.success = arrays["terminated"], arrays["truncated"], arrays["success"]
         self.variation = arrays["variation"]
         """(N,) int64, of the episode a slot is in or about to begin"""
+        self.skip = arrays["skip"]
+        """(N,) int64, how many variations behind it are left out when it ends"""
         self.chosen = arrays["chosen"]
         """(N,) bool, the slots RESET and ADVANCE are meant for"""
         self.progress = arrays["progress"]
@@ -78,6 +80,7 @@ def _layout(spec: TaskSpec, slots: int, workers: int) -> tuple[dict[str, tuple[i
         "action": ((slots, spec.action_dim), "float32"),
         "reward": ((slots,), "float32"),
         "variation": ((slots,), "int64"),
+        "skip": ((slots,), "int64"),
         **dict.fromkeys(("terminated", "truncated", "success", "chosen"), ((slots,), "bool")),
         **{f"{side}/{f.name}": ((slots, *f.shape), f.dtype) for side in ("obs", "closing") for f in spec.observation},
     }
