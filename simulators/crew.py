@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from core.errors import ConfigError, SimulatorError
+from core.errors import SimulatorError
 from core.types import TaskSpec
-from simulators.memory import DONE, IDLE, LAUNCHING, RESET, RESETTING, STEPPING, Memory, shares, specs_from_json
+from simulators.memory import DONE, IDLE, LAUNCHING, RESET, RESETTING, STEPPING, Memory, check_alike, shares, specs_from_json
 from simulators.process import Process, read_spec_line
 
 ATTACH = b"M"
@@ -203,14 +203,9 @@ class Crew:
 
     def _agree(self, worker: int, specs: list[TaskSpec]) -> None:
         """Slots may have different tasks, but one observation and one action; a worker made anew must make what it made before."""
-
-        def io(spec: TaskSpec) -> tuple:
-            return spec.observation, spec.action_dim, spec.discrete, spec.repeated, spec.keyframes
-
         first = self._first = self._first or specs[0]
+        check_alike([first, *specs])
         for slot, spec in zip(range(self.slots)[self.shares[worker]], specs, strict=True):
-            if io(spec) != io(first):
-                raise ConfigError(f"{first.task} and {spec.task} differ in observation or action; simulators of one pool need equal ones")
             if self.specs[slot] not in (None, spec):
                 raise SimulatorError(f"slot {slot} was made twice and differs: {self.specs[slot]} and {spec}", retryable=False)
             self.specs[slot] = spec
