@@ -77,7 +77,7 @@ def make(task: str, seed: int, **options: Any) -> "Dummy":
 
 def kind(options: Options, variation: int) -> str:
     """What is quarantined together."""
-    return str(variation % options.kinds) if options.kinds else ""
+    return f"kind {variation % options.kinds}" if options.kinds else ""
 
 
 class Dummy:

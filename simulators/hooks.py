@@ -3,8 +3,9 @@
 All of it is optional, by name, and loads no heavy package:
 
 - ``environment() -> dict``: variables that a process with this simulator is started with, such as the path of a library.
-- ``ONE_PER_PROCESS = True``: it takes a process to itself (an application of its own). That process is guarded, see ``simulators.guard``.
-- ``OWN_FOLDER = True``: it writes where it stands. Each process begins in an empty folder of its own, which goes with it.
+- ``ONE_PER_PROCESS = True``: it is an application that takes a process to itself. That process is guarded (``simulators.guard``), and
+  begins in an empty folder of its own, which goes with it.
+- ``OWN_FOLDER``: True or False: the latter of any simulator, or not of an application.
 - ``spec(task, options) -> TaskSpec``: what ``make`` would say, without making it. ``options`` is the module's ``Options``, here and below.
 - ``kind(options, variation) -> str``: which episodes are alike in what can go wrong, and are quarantined together; empty: none are.
 - fields ``restart_episodes`` and ``restart_mb`` of its ``Options``: a process that has played so many episodes, or has with all it started
@@ -47,7 +48,7 @@ def surroundings(names: Iterable[str]) -> Surroundings:
     env: dict[str, str] = {}
     for module in modules.values():
         env |= module.environment() if hasattr(module, "environment") else {}
-    own_folder = any(getattr(module, "OWN_FOLDER", False) for module in modules.values())
+    own_folder = any(getattr(module, "OWN_FOLDER", _alone(module)) for module in modules.values())
     return Surroundings(env, own_folder or any(_alone(module) for module in modules.values()), own_folder)
 
 

@@ -32,7 +32,7 @@ class Kind(NamedTuple):
     kind: str
 
     def __str__(self) -> str:
-        return f"kind {self.kind} of {self.task}"
+        return f"{self.kind} of {self.task}"
 
 
 class Ledger:
