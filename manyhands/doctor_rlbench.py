@@ -143,8 +143,7 @@ def _qt() -> Check:
 def _display() -> Check:
     answer = _ask(SHOW)
     if not isinstance(answer.value, dict):
-        known = [package for begin, package in PACKAGES.items() if begin in answer.error]
-        return Check(DISPLAY, "fail", answer.error, f"apt install {known[0] if known else 'xvfb libx11-6'}")
+        return Check(DISPLAY, "fail", answer.error.partition(". Install it")[0], "apt install xvfb libx11-6 libgl1-mesa-dri")
     seen = answer.value
     what = f"{seen['display']}, " + ("as DISPLAY says" if seen["named"] else "an Xvfb of its own")
     if not seen["opens"]:

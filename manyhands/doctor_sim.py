@@ -67,10 +67,14 @@ def task_of(name: str) -> str:
 def answers(probes: Iterable[Probe]) -> list[Check]:
     """The findings in turn. What needs something that failed is not tried: it would fail, too, and tell nothing."""
     found: list[Check] = []
+    causes: dict[str, list[str]] = {}
+    """what cannot be relied on -> what failed first"""
     for probe in probes:
-        bad = [check.name for check in found if check.name in probe.needs and check.status in ("fail", "skip")]
-        failed = [check.name for check in found if check.name in bad and check.status == "fail"]
-        found.append(Check(probe.name, "skip", f"needs {', '.join(failed or bad)}") if bad else _answer(probe))
+        bad = list(dict.fromkeys(cause for name in probe.needs for cause in causes.get(name, ())))
+        check = Check(probe.name, "skip", f"needs {', '.join(bad)}") if bad else _answer(probe)
+        if check.status in ("fail", "skip"):
+            causes[probe.name] = bad or [probe.name]
+        found.append(check)
     return found
 
 
