@@ -91,16 +91,20 @@ def played(task: str) -> Check:
     """Makes one, resets and steps it, in a process with deadlines, as a run does."""
     import numpy as np
 
+    from core.poses import action_of
     from simulators.pool import SimulatorPool
 
     began = time.monotonic()
-    limits = {"launch_timeout_s": LAUNCH_S, "reset_timeout_s": CALL_S, "step_timeout_s": CALL_S, "max_failures": 1}
+    limits = {"launch_timeout_s": LAUNCH_S, "reset_timeout_s": CALL_S, "step_timeout_s": CALL_S, "max_failures": 1, "quarantine_after": 0}
     try:
         with SimulatorPool(task, [0], **limits) as pool:
             made = time.monotonic()
             pool.reset([0])
             reset = time.monotonic()
-            pool.step(np.zeros((1, pool.spec.action_dim), np.float32))
+            action = np.zeros(pool.spec.action_dim, np.float32)
+            if pool.spec.keyframes is not None:  # a pose without a rotation would not get as far as the simulator
+                action = action_of(pool.spec.keyframes, pool.obs["gripper_pose"][0], 1.0)
+            pool.step(action[None])
             took = f"made in {made - began:.1f} s, reset {_ms(reset - made)}, step {_ms(time.monotonic() - reset)}"
     except MissingExtra as error:
         return Check(task, "fail", "its package is not installed", str(error))
