@@ -119,7 +119,9 @@ class Process:
 
     def wait_gone(self, seconds: float = 2.0) -> None:
         """Gives a process that has hung up the time to get its own exit code. It stays a zombie, so that its group keeps its number."""
-        if self._child is not None and self._child.returncode is None:
+        if self._child is None:
+            return
+        with suppress(ProcessLookupError):  # someone else has waited for it
             ended, poll = os.pidfd_open(self._child.pid), select.poll()
             poll.register(ended, select.POLLIN)
             poll.poll(1000 * seconds)
