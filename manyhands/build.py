@@ -166,7 +166,7 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
     settings, own = config.actors, config.actors.tasks_of(index, len(config.tasks))
     tasks = np.repeat(np.array(own), settings.simulators)
     names = [config.tasks[task] for task in tasks]
-    workers = hooks.processes(names, [config.simulator_options] * len(names), settings.workers(len(config.tasks)))
+    workers = processes(config, index)
     trees = [seeds(config).child("task", task).child("actor", index // len(config.tasks)) for task in own]
     pool = SimulatorPool(
         names,
@@ -197,6 +197,13 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         tasks=tasks,
     )
     return RoundWorker(policy, pool, sink, recorder) if on_policy else ActorWorker(spec, policy, pool, sink, recorder)
+
+
+def processes(config: RunConfig, index: int) -> int:
+    """Of the simulators of one actor."""
+    settings, K = config.actors, len(config.tasks)
+    names = [config.tasks[task] for task in settings.tasks_of(index, K) for _ in range(settings.simulators)]
+    return hooks.processes(names, [config.simulator_options] * len(names), settings.workers(K))
 
 
 def evaluator(
