@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actors.policy import Policy
 from actors.recorder import EPISODES_PER_INCARNATION, Recorder
-from core.contracts import ChunkSink, SimulatorStep, SteppedSimulators
+from core.contracts import ChunkSink, SimulatorStep, SteppedSimulators, Upkeep
 from core.errors import ConfigError
 from core.types import Observation, TaskSpec, Weights
 
@@ -42,16 +42,21 @@ class Config:
     """a simulator step that takes longer is a hang: its process is replaced"""
     reset_timeout_s: float = 120.0
     """the same for a reset"""
+    launch_timeout_s: float = 120.0
+    """the same for making one simulator, with loading its package"""
+    quarantine_after: int = 3
+    """failures of one kind of a task's episodes, such as a variation of RLBench, without a completed one in between: its episodes are then
+    passed over. 0: never"""
 
     def __post_init__(self) -> None:
         for name in ("actors", "simulators"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("processes", "chunk", "random_steps", "steps_per_call"):
+        for name in ("processes", "chunk", "random_steps", "steps_per_call", "quarantine_after"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
-            raise ConfigError("actors.step_timeout_s and actors.reset_timeout_s must be positive")
+        if min(self.step_timeout_s, self.reset_timeout_s, self.launch_timeout_s) <= 0:
+            raise ConfigError("actors.step_timeout_s, actors.reset_timeout_s and actors.launch_timeout_s must be positive")
 
     def check_tasks(self, tasks: int) -> None:
         """Raises ConfigError where so many tasks cannot be shared among the actors, each alike."""
@@ -81,6 +86,11 @@ class Config:
         """(slots,) the numbers of an actor's simulators among all of the run, task-major."""
         own, first = np.array(self.tasks_of(actor, tasks)), actor // tasks * self.simulators
         return (own[:, None] * self.simulators_of_task(tasks) + first + np.arange(self.simulators)).reshape(-1)
+
+    def limits(self) -> dict[str, Any]:
+        """What a pool of simulators is told of them."""
+        names = ("step_timeout_s", "reset_timeout_s", "launch_timeout_s", "quarantine_after")
+        return {name: getattr(self, name) for name in names}
 
     def workers(self, tasks: int) -> int:
         """Simulator processes of one actor, on the cores that this process may use."""
@@ -119,6 +129,8 @@ class Report(NamedTuple):
     """of them waiting for simulators"""
     send_s: float
     """of them handing chunks to replay, until it has acknowledged them"""
+    upkeep: Upkeep = Upkeep(0, ())
+    """of the simulators"""
 
 
 class ActorWorker:
@@ -197,7 +209,8 @@ class ActorWorker:
         ended_at = clock()
         send_s += ended_at - sending
         steps = count * self.simulators.size
-        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s)
+        done = self.simulators.upkeep()
+        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s, done)
 
     def _closing(self, step: SimulatorStep, cut: NDArray[np.bool_]) -> Observation:
         """The observations that close chunks in the slots ``cut``, encoded where an algorithm does that. Nothing is expected after a

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 HELP = """\
 usage: manyhands COMMAND [...]
 
-  doctor                 what this machine has and lacks for training
+  doctor                 what this machine has and lacks for training; --sim rlbench: for a simulator
   presets                ready-made experiments
   train PRESET           train; --help lists every setting, --dry-run what it would cost
       [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
@@ -121,6 +121,14 @@ def _doctor(args: list[str]) -> int:
     from rich.console import Console
 
     from manyhands.doctor import checks, exit_status, render
+
+    if options.sim:
+        _before_numpy()
+        from manyhands.doctor_sim import examine, next_command
+
+        found = examine(options.sim)
+        render(Console(), found, f"manyhands doctor --sim {options.sim}", next_command(options.sim))
+        return exit_status(found)
     from manyhands.machine import fast_step_check, matmul_check, pictures_check
 
     found = checks(options.runs, extra=[matmul_check, fast_step_check, pictures_check])

@@ -77,7 +77,7 @@ def simulator_speed(config: RunConfig) -> float:
     """env steps/s of all actors together on this machine's cores, random actions. All tasks are measured: some are slower."""
     settings = config.actors
     names, workers = probed_tasks(config), settings.workers(len(config.tasks))
-    with SimulatorPool(names, range(len(names)), config.simulator_options, workers=min(workers, len(names))) as pool:
+    with SimulatorPool(names, range(len(names)), config.simulator_options, workers=min(workers, len(names)), **settings.limits()) as pool:
         generator = np.random.default_rng(0)
         pool.reset([0] * pool.size)
         begun, steps = time.monotonic(), 0

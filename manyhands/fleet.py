@@ -235,12 +235,8 @@ class Fleet:
             elif result.version == self.counters.version:
                 self.delivered.add(name)
                 absorbed.inserted += 1
-            self.counters.steps += result.steps
-            self.counters.stored += result.stored
+            self.counters.count(result)
             self.balance.collected(result)
-            self.counters.episodes += len(result.episodes)
-            self.counters.lost += result.lost
-            self.counters.acting_version = result.version
             absorbed.reports.append(result)
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
