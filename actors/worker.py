@@ -25,7 +25,7 @@ class Config:
 
     actors: int = 2
     """actors of the run, a multiple of the K tasks or a divisor: task i is stepped by the actors i, i + K, ..., or actor i steps the tasks
-    i, i + actors, ..."""
+    i, i + actors, ... 0: all simulators are elsewhere, see gateway"""
     simulators: int = 4
     """simulators per actor and task; an actor steps all of its in lockstep"""
     processes: int = 1
@@ -44,10 +44,9 @@ class Config:
     """the same for a reset"""
 
     def __post_init__(self) -> None:
-        for name in ("actors", "simulators"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("processes", "chunk", "random_steps", "steps_per_call"):
+        if self.simulators < 1:
+            raise ConfigError(f"actors.simulators is {self.simulators}; it must be at least 1")
+        for name in ("actors", "processes", "chunk", "random_steps", "steps_per_call"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be 0 or more")
         if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
@@ -55,7 +54,7 @@ class Config:
 
     def check_tasks(self, tasks: int) -> None:
         """Raises ConfigError where so many tasks cannot be shared among the actors, each alike."""
-        if self.actors % tasks and tasks % self.actors:
+        if self.actors and self.actors % tasks and tasks % self.actors:
             fewer = max(n for n in range(1, self.actors) if tasks % n == 0)
             more = next(n for n in range(self.actors + 1, self.actors + tasks + 1) if tasks % n == 0 or n % tasks == 0)
             raise ConfigError(
@@ -71,7 +70,7 @@ class Config:
 
     def slots(self, tasks: int) -> int:
         """N, simulators of one actor."""
-        return self.simulators * max(1, tasks // self.actors)
+        return self.simulators * max(1, tasks // max(1, self.actors))
 
     def simulators_of_task(self, tasks: int) -> int:
         """N of one task, of all actors together."""
@@ -84,7 +83,7 @@ class Config:
 
     def workers(self, tasks: int) -> int:
         """Simulator processes of one actor, on the cores that this process may use."""
-        spare = (len(os.sched_getaffinity(0)) - 1) // self.actors
+        spare = (len(os.sched_getaffinity(0)) - 1) // max(1, self.actors)
         return self.processes or min(max(1, spare), self.slots(tasks))
 
 
@@ -119,6 +118,8 @@ class Report(NamedTuple):
     """of them waiting for simulators"""
     send_s: float
     """of them handing chunks to replay, until it has acknowledged them"""
+    metrics: dict[str, float] | None = None
+    """what else is to be known of it: of a gateway"""
 
 
 class ActorWorker:

@@ -11,7 +11,7 @@ from actors.worker import Report
 from core.errors import SimulatorError
 from core.types import Rounds, Stream, TaskSpec, Weights
 from learner.device import choose
-from manyhands import build
+from manyhands import build, gateway
 from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
 from manyhands.config import RunConfig
@@ -43,8 +43,9 @@ class Fleet:
         self.config, self.spec, self.backend, self.run_id = config, spec, backend, run_id
         self.folder = folder.absolute()  # components may live in another working directory
         self.counters = Counters()
-        self.actors = [f"actor-{i}" for i in range(config.actors.actors)]
+        self.actors = [f"actor-{i}" for i in range(config.actors.actors)] + [gateway.NAME] * (config.gateway.clients > 0)
         self.incarnations = dict.fromkeys(self.actors, 0)
+        self.outside = gateway.Outside(config, run_id, self.folder)
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
@@ -61,16 +62,16 @@ class Fleet:
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
         self.delivered: set[str] = set()
         """on-policy: the actors whose part of the round under way is there"""
-        settings, strict, plan = config.actors, config.strict, build.algorithm(config, spec).plan
+        settings, plan = config.actors, build.algorithm(config, spec).plan
         self.on_policy = isinstance(plan, Rounds)
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.infers = isinstance(plan, Stream) and plan.context > 0
         """a context is of what a policy did: demonstrations are none"""
-        self.balance = Balance(settings.actors, strict=strict, ahead=choose(config.learner.device).type == "cuda")
+        self.balance = Balance(len(self.actors), strict=config.strict, ahead=choose(config.learner.device).type == "cuda")
         if isinstance(plan, Rounds):
             self.per_call, self.call_size, self.updates_per_call = plan.episodes, 1, 1
             return
-        self.per_call = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
+        self.per_call = settings.steps_per_call or (1 if config.strict else settings.chunk or spec.horizon)
         """what an actor is asked for: env steps, or on-policy episodes, of each simulator"""
         self.call_size = self.per_call * settings.slots(len(config.tasks))
         """what the limiter counts of that: env steps, or one part of a round"""
@@ -125,6 +126,9 @@ class Fleet:
 
     def _start_actor(self, name: str) -> None:
         index, sink = self.actors.index(name), self.backend.sink("ingest")
+        if name == gateway.NAME:
+            self.backend.start(name, gateway.make, self.config, self.spec, sink, self.outside.door())
+            return
         logs = self.folder / "logs"
         self.backend.start(name, build.actor, self.config, self.spec, sink, index, self.incarnations[name], logs)
 
@@ -137,6 +141,7 @@ class Fleet:
     def close(self) -> None:
         """Ends all components and frees the shared memory."""
         self.backend.close()
+        self.outside.close()
         for ring in (self.ring, self.demos):
             if ring is not None:
                 ring.close()
@@ -177,7 +182,7 @@ class Fleet:
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
-        self._begin(name, "collect", self.per_call, self.shared)
+        self._begin(name, "collect", self.call_size if name == gateway.NAME else self.per_call, self.shared)
 
     def update(self, count: int) -> None:
         self._begin("learner", "update", count)
@@ -242,6 +247,7 @@ class Fleet:
             self.counters.lost += result.lost
             self.counters.acting_version = result.version
             absorbed.reports.append(result)
+            self.outside.metrics = result.metrics or self.outside.metrics
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
         else:
@@ -262,7 +268,8 @@ class Fleet:
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
             return
         self.incarnations[name] += 1
-        self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
+        if name != gateway.NAME:  # its clients go on
+            self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self._start_actor(name)
         self._ask(name, "begin", self.shared)
 
@@ -284,12 +291,9 @@ class Fleet:
 
     def state(self, *, exact: bool) -> dict[str, Any]:
         """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
-        names = ["learner", *(self.actors if exact else [])]
-        states = {name: self._ask(name, "state_dict") for name in names}
-        return states | {"fleet": self._own_state()}
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
+        states = {name: self._ask(name, "state_dict") for name in ["learner", *(self.actors if exact else [])]}
+        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
+        return states | {"fleet": own}
 
     def stage_replay(self) -> list[int]:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""

@@ -96,7 +96,7 @@ class Run:
         settings, K = self.config.actors, len(self.config.tasks)
         return (
             f"{settings.actors} actors x {settings.slots(K)} simulators in {settings.actors * settings.workers(K)} processes; "
-            f"{self.fleet.describe_learner()}"
+            f"{self.fleet.describe_learner()}{self.fleet.outside.describe()}"
         )
 
     def __enter__(self) -> "Run":

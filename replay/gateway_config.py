@@ -38,3 +38,8 @@ class Config:
             raise ConfigError(f"gateway.timeout_s is {self.timeout_s}; it must be at least 2")
         if not self.clients and self != Config(clients=0):
             raise ConfigError("gateway settings have no meaning without gateway.clients; fix: --gateway.clients 1")
+
+    def check(self, actors: int) -> None:
+        """Raises ConfigError where a run has neither clients nor so many actors."""
+        if not actors and not self.clients:
+            raise ConfigError("actors.actors is 0, and gateway.clients too: nobody would collect. Set one of them")
