@@ -1,7 +1,7 @@
 """Settings of the gateway: whether, and through which Redis server, simulators outside of the cluster take part in a run."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from core.errors import ConfigError
 
@@ -36,7 +36,7 @@ class Config:
             raise ConfigError(f"gateway.durability is {self.durability!r}. Allowed: no, everysec, always")
         if self.timeout_s < 2:
             raise ConfigError(f"gateway.timeout_s is {self.timeout_s}; it must be at least 2")
-        if not self.clients and self != Config(clients=0):
+        if not self.clients and any(getattr(self, f.name) != f.default for f in fields(self)):
             raise ConfigError("gateway settings have no meaning without gateway.clients; fix: --gateway.clients 1")
 
     def check(self, actors: int) -> None:
