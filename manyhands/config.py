@@ -23,8 +23,7 @@ from replay.memory import SHM
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
-MOST_EVALUATION_SIMULATORS = 200
-"""of all tasks together, where the number is not given"""
+MOST_EVALUATION_SIMULATORS = 200  # of all tasks together, where the number is not given
 
 
 @dataclass(frozen=True)
@@ -266,8 +265,8 @@ class RunConfig:
         for name, least in (("total_steps", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be {'at least 1' if least else '0 or more'}")
-        if self.learner.compile not in MODES:
-            raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
+        if (mode := self.learner.compile) not in MODES:
+            raise ConfigError(f"learner.compile is {mode!r}; allowed: {', '.join(MODES)}")
         _check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
         self.gateway.check(self.actors.actors)

@@ -26,7 +26,6 @@ from replay.memory import sweep
 from replay.ring import Ring
 
 EVALUATOR = "evaluator"
-
 STOP_CHECK_S = 0.5
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
@@ -120,17 +119,14 @@ class Fleet:
             backend.call(name, "load_state_dict", saved[name]) if saved and exact else backend.call(name, "begin", self.shared)
             for name in self.actors
         ]
-        for ticket in begun:
-            backend.result(ticket)
+        list(map(backend.result, begun))
         self.balance.begin()
 
     def _start_actor(self, name: str) -> None:
         index, sink = self.actors.index(name), self.backend.sink("ingest")
-        if name == gateway.NAME:
-            self.backend.start(name, gateway.make, self.config, self.spec, sink, self.outside.door())
-            return
-        logs = self.folder / "logs"
-        self.backend.start(name, build.actor, self.config, self.spec, sink, index, self.incarnations[name], logs)
+        rest = (index, self.incarnations[name], self.folder / "logs")
+        made, rest = (gateway.make, (self.outside.door(),)) if name == gateway.NAME else (build.actor, rest)
+        self.backend.start(name, made, self.config, self.spec, sink, *rest)
 
     def _start_evaluator(self) -> None:
         self.backend.start(EVALUATOR, build.evaluator, self.config, self.spec, self.folder / "logs")
@@ -280,7 +276,7 @@ class Fleet:
         return self._absorb_while(lambda: any(name != EVALUATOR for name in self.running))
 
     def settle_evaluation(self, stopped: Callable[[], bool]) -> Absorbed:
-        """Waits until no evaluation is under way, or ``stopped`` says so."""
+        """Until no evaluation is under way, or ``stopped`` says so."""
         return self._absorb_while(lambda: self.evaluating() and not stopped())
 
     def _absorb_while(self, going: Callable[[], bool]) -> Absorbed:

@@ -156,9 +156,8 @@ class Outside:
 
     def door(self) -> Door:
         """Starts a server, where the run has one of its own and it does not run yet."""
-        if self.server is None:
-            self.server = _plainly(lambda: Server(self.config.gateway, self.folder))
-        return Door(self.token, self.owner, self.server.url)
+        server = self.server = self.server or _plainly(lambda: Server(self.config.gateway, self.folder))
+        return Door(self.token, self.owner, server.url)
 
     def describe(self) -> str:
         """How clients come; nothing where there is no gateway."""

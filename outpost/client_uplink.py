@@ -150,7 +150,7 @@ class Uplink:
             commands.append(("HSET", self.keys.beats, self.name, self._beat()))
             self._beat_at, self._told = now + BEAT_S, self.taken
         if commands:
-            for entry, place in zip(sending, self.link.ask_all(commands)):  # noqa: B905 - the answer to the beat is left over
+            for entry, place in zip(sending, self.link.ask_all(commands)):
                 entry[2] = place
         block = ("BLOCK", max(1, int(1000 * wait_s))) if wait_s and not sending else ()
         found = self.link.ask("XREAD", *block, "COUNT", 1, "STREAMS", self.keys.orders(self.name), self._last)
@@ -186,7 +186,7 @@ class Uplink:
         if not sent:
             return
         there = self.link.ask_all([("XRANGE", self.keys.chunks, entry[2], entry[2]) for entry in sent])
-        for entry, found in zip(sent, there):  # noqa: B905 - Python 3.8
+        for entry, found in zip(sent, there):
             if not found:
                 entry[2] = None
 

@@ -53,7 +53,8 @@ class Frame(NamedTuple):
 
 def frame(kind: int, header: Mapping[str, Any], payload: Any = b"") -> bytes:
     """The bytes of a frame."""
-    head, body = msgpack.packb(dict(header), use_bin_type=True), memoryview(payload).cast("B")
+    head: Any = msgpack.packb(dict(header), use_bin_type=True)
+    body = memoryview(payload).cast("B")
     if len(head) > MOST_HEADER or len(body) > MOST_PAYLOAD:
         raise Malformed(f"a frame of {len(head)} + {len(body)} bytes; at most {MOST_HEADER} + {MOST_PAYLOAD} can travel")
     check = zlib.crc32(body, zlib.crc32(head))

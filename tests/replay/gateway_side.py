@@ -1,4 +1,4 @@
-"""The cluster's side of a gateway for tests: a real Redis server, a real ring, clients as processes. As a program: a gateway to be killed."""
+"""The cluster's side of a gateway for tests: a real server, a real ring, clients as processes. As a program: a gateway to be killed."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The gateway between real processes: a real Redis server, clients that count, everything killed at random moments, nothing lost or doubled."""
+"""The gateway between real processes: a real server, clients that count, everything killed at random moments, nothing lost."""
 
 import random
 import subprocess
@@ -251,7 +251,7 @@ def test_a_second_run_does_not_get_the_channel(redis, shm, tmp_path):
     with opened(redis.url, shm) as side:
         other = Side(redis.url, tmp_path)
         other.gateway.work = other.gateway.work._replace(owner="another")
-        with pytest.raises(Exception, match="run id has the channel default .*fix: --gateway.channel"):
+        with pytest.raises(Exception, match=r"run id has the channel default .*fix: --gateway.channel"):
             other.gateway.begin(side.gateway.weights)
         other.ingest.close(unlink=True)
 

@@ -37,7 +37,7 @@ def test_a_run_learns_from_clients_and_goes_on_with_them_when_its_gateway_is_kil
         wait_for(lambda: address.exists() or process.poll() is not None)
         clients = [start_client(f"@{address}", "--simulators", 2) for _ in range(2)]
         wait_for(lambda: list(folder.glob("checkpoints/step_*[1-9]*/done")) or process.poll() is not None)
-        gateway_pid(folder)
+        kill_gateway(folder)
         out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, out + err
         assert [client.wait(PATIENCE_S) for client in clients] == [0, 0], "the run is over, and tells them"
