@@ -25,7 +25,7 @@ class Config:
 
     actors: int = 2
     """actors of the run, a multiple of the K tasks or a divisor: task i is stepped by the actors i, i + K, ..., or actor i steps the tasks
-    i, i + actors, ..."""
+    i, i + actors, ... 0: all simulators are elsewhere, see gateway"""
     simulators: int = 4
     """simulators per actor and task; an actor steps all of its in lockstep"""
     processes: int = 1
@@ -49,10 +49,9 @@ class Config:
     passed over. 0: never"""
 
     def __post_init__(self) -> None:
-        for name in ("actors", "simulators"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("processes", "chunk", "random_steps", "steps_per_call", "quarantine_after"):
+        if self.simulators < 1:
+            raise ConfigError(f"actors.simulators is {self.simulators}; it must be at least 1")
+        for name in ("actors", "processes", "chunk", "random_steps", "steps_per_call", "quarantine_after"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be 0 or more")
         if min(self.step_timeout_s, self.reset_timeout_s, self.launch_timeout_s) <= 0:
@@ -60,7 +59,7 @@ class Config:
 
     def check_tasks(self, tasks: int) -> None:
         """Raises ConfigError where so many tasks cannot be shared among the actors, each alike."""
-        if self.actors % tasks and tasks % self.actors:
+        if self.actors and self.actors % tasks and tasks % self.actors:
             fewer = max(n for n in range(1, self.actors) if tasks % n == 0)
             more = next(n for n in range(self.actors + 1, self.actors + tasks + 1) if tasks % n == 0 or n % tasks == 0)
             raise ConfigError(
@@ -76,7 +75,7 @@ class Config:
 
     def slots(self, tasks: int) -> int:
         """N, simulators of one actor."""
-        return self.simulators * max(1, tasks // self.actors)
+        return self.simulators * max(1, tasks // max(1, self.actors))
 
     def simulators_of_task(self, tasks: int) -> int:
         """N of one task, of all actors together."""
@@ -94,7 +93,7 @@ class Config:
 
     def workers(self, tasks: int) -> int:
         """Simulator processes of one actor, on the cores that this process may use."""
-        spare = (len(os.sched_getaffinity(0)) - 1) // self.actors
+        spare = (len(os.sched_getaffinity(0)) - 1) // max(1, self.actors)
         return self.processes or min(max(1, spare), self.slots(tasks))
 
 
@@ -131,6 +130,8 @@ class Report(NamedTuple):
     """of them handing chunks to replay, until it has acknowledged them"""
     upkeep: Upkeep = Upkeep(0, ())
     """of the simulators"""
+    metrics: dict[str, float] | None = None
+    """what else is to be known of it: of a gateway"""
 
 
 class ActorWorker:

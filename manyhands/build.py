@@ -92,7 +92,7 @@ def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
         capacity, window = rows_of_round(dtype, plan, config.actors.simulators_of_task(K), spec.horizon), 1 + opening_rows(dtype)
     else:
         capacity, window = config.replay.capacity, rows_read(dtype, plan)
-    return RingSize(dtype, K, capacity, config.actors.actors, window)
+    return RingSize(dtype, K, capacity, config.actors.actors + config.gateway.clients, window)
 
 
 def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:

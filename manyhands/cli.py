@@ -28,6 +28,8 @@ usage: manyhands COMMAND [...]
                          demonstrations by experts, for those that learn from them
   video RUN [--task TASK]
                          a run that acts by keyframes: a moving picture with the voxels that it chose
+  simulator --connect ADDRESS [--simulators 4]
+                         simulators of this machine for a run elsewhere that has a gateway
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -104,6 +106,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "finetune": _finetune,
         "demos": _demos,
         "video": _video,
+        "simulator": _simulator,
         "runs": _runs,
         "show": _show,
     }
@@ -227,6 +230,13 @@ def _video(args: list[str]) -> int:
     for path in film_run(parse_run(VideoArguments, args, "video")):
         sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _simulator(args: list[str]) -> int:
+    _before_numpy()
+    from outpost.__main__ import main as client
+
+    return client(args, "manyhands simulator")
 
 
 def _runs(args: list[str]) -> int:

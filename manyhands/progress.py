@@ -97,6 +97,7 @@ class Progress:
             "replay/short_tasks": float(len(fleet.short)),
             "time/elapsed_s": self.elapsed_s,
             **fleet.balance.shares().metrics(),
+            **fleet.outside.metrics,
         }
         if self.episodes:
             returns, any_, last = zip(*self.episodes, strict=True)

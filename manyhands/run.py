@@ -95,7 +95,8 @@ class Run:
         """One line on how this run works."""
         settings, slots = self.config.actors, self.config.actors.slots(len(self.config.tasks))
         processes = sum(build.processes(self.config, actor) for actor in range(settings.actors))
-        return f"{settings.actors} actors x {slots} simulators in {processes} processes; {self.fleet.describe_learner()}"
+        learner = self.fleet.describe_learner() + self.fleet.outside.describe()
+        return f"{settings.actors} actors x {slots} simulators in {processes} processes; {learner}"
 
     def __enter__(self) -> "Run":
         self._handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}

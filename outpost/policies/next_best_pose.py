@@ -15,7 +15,7 @@ from outpost.policies.voxels import around, centre
 from outpost.poses import action_of
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 
 class Keyframes(Protocol):
