@@ -32,7 +32,7 @@ WIDE = 160
 """columns of a table that is not shown on a terminal"""
 EVERY_S = 10.0
 """between two lines of progress where they cannot be written over"""
-PROVENANCE = ("source", "seed", "variation")
+PROVENANCE = ("source", "seed", "variation", "rlbench_variation")
 """what of a demonstration's info is in the table of many"""
 
 

@@ -85,9 +85,8 @@ def rows(demo: Demo, action: Action, source: str = "") -> Rows:
 
 
 def in_words(demo: Demo) -> str:
-    """The first description that a demonstration of RLBench carries, else the task's name: ``rlbench:push_button`` is ``push button``."""
-    said = demo.info.get("descriptions", "").split("\n")[0].strip()
-    return said or demo.task.partition(":")[2].replace("_", " ").replace("-", " ")
+    """The description that a demonstration of RLBench carries, else the task's name: ``rlbench:push_button`` is ``push button``."""
+    return demo.info.get("description", "").strip() or demo.task.partition(":")[2].replace("_", " ").replace("-", " ")
 
 
 def export(files: Sequence[Path], out: Path, action: Action, write: Write) -> tuple[int, int]:

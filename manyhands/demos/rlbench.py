@@ -60,10 +60,8 @@ def options_of(cameras: Sequence[str], size: int, variation: int) -> dict[str, A
     Args:
         variation: RLBench's; -1: among all.
     """
-    first = tuple(cameras) == CAMERAS[: len(cameras)]
-    shown = len(cameras) if first else ",".join(cameras)
-    usual = {"cameras": 1, "size": SIZE, "variation": 0}
-    options = {"cameras": shown, "size": size, "variation": variation}
+    usual = {"cameras": "front", "size": SIZE, "variation": 0}
+    options = {"cameras": ",".join(cameras), "size": size, "variation": variation}
     return {name: value for name, value in options.items() if value != usual[name]}
 
 
@@ -109,7 +107,7 @@ def _demo(path: Path, task: str, number: int, arrays: dict[str, NDArray]) -> Dem
     motion |= {name: arrays[name] for name in ("task_low_dim_state",) if name in arrays}
     frames = arrays["frames"].astype(np.int64)
     info = {"made_by": "manyhands demos import", "source": path.name, "simulator": "rlbench", "number": str(number)}
-    told: dict[str, Any] = {"variation": arrays.get("variation"), "keyframes_replayed": arrays.get("keyframe_replay_success")}
+    told: dict[str, Any] = {"rlbench_variation": arrays.get("variation"), "keyframes_replayed": arrays.get("keyframe_replay_success")}
     info |= {name: str(value) for name, value in told.items() if value is not None}
     if "near_far" in arrays:
         info["near_far_m"] = " ".join(map(str, arrays["near_far"].tolist()))

@@ -6,6 +6,7 @@ what would be an object is a record of its fields. What a file can cost is bound
 
 import io
 import math
+import os
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,10 +73,10 @@ def load(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise Refused(f"it has more than {LARGEST_FILE >> 20} MB")
-        return _Machine().run(data)
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise Refused(f"it has more than {LARGEST_FILE >> 20} MB")
+            return _Machine().run(file.read(size))
     except OSError as error:
         raise DemoError(f"{path} cannot be read: {error.strerror or error}") from None
     except Refused as error:
@@ -93,18 +94,23 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        for count, (operation, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
-            if count >= MOST_OPERATIONS:
-                raise Refused(f"it has more than {MOST_OPERATIONS} operations")
-            if operation.name in _PUSHED:
-                self.stack.append(argument)
-            elif operation.name == "STOP":
+        stream = io.BytesIO(data)
+        for _ in range(MOST_OPERATIONS):
+            code = stream.read(1).decode("latin-1")
+            operation = _BY_CODE.get(code)
+            if operation is None:
+                raise ValueError(f"it has no operation {code!r}" if code else "it has no end")
+            name = operation.name
+            if name == "STOP":
                 return self.pop()
-            elif operation.name in _OPERATIONS:
-                _OPERATIONS[operation.name](self, argument)
+            if name not in _PUSHED and name not in _OPERATIONS:
+                raise Refused(f"it has the operation {name}")
+            argument = operation.arg.reader(stream) if operation.arg else None
+            if name in _PUSHED:
+                self.stack.append(argument)
             else:
-                raise Refused(f"it has the operation {operation.name}")
-        raise ValueError("it has no end")
+                _OPERATIONS[name](self, argument)
+        raise Refused(f"it has more than {MOST_OPERATIONS} operations")
 
     def pop(self, count: int = 0) -> Any:
         """The last value; with a count, so many of the last as a tuple."""
@@ -235,6 +241,7 @@ def _whole(arguments: tuple) -> Array:
     return Array(_array(data, kind, shape, order))
 
 
+_BY_CODE = {each.code: each for each in pickletools.opcodes}
 _PUSHED = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
     "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",

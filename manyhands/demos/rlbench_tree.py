@@ -3,6 +3,7 @@
 RLBench is not needed. What differs between its versions is looked for, not deduced: every field that is not needed may be missing.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -181,9 +182,9 @@ def _info(episode: Episode, frames: Sequence[Mapping[str, Any]], cameras: Sequen
     info = {"made_by": "manyhands demos import", "manyhands": __version__, "source": source, "simulator": "rlbench"}
     variation = variation_of(episode, frames[0])
     info |= {"number": str(episode.number), "cameras": " ".join(cameras)}
-    info |= {} if variation is None else {"variation": str(variation)}
+    info |= {} if variation is None else {"rlbench_variation": str(variation)}
     said = _descriptions(episode.path)
-    return info | ({"descriptions": "\n".join(said)} if said else {})
+    return info | ({"description": said[0], "descriptions": json.dumps(said)} if said else {})
 
 
 def _descriptions(where: Path) -> list[str]:
