@@ -166,6 +166,13 @@ def test_find_and_folders(tmp_path):
         store.find(tmp_path, "blocks:lift", 1, SMALL)
 
 
+def test_options_that_demonstrations_do_not_depend_on_make_no_other_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "of_demos", lambda options: {k: v for k, v in options.items() if k == "size"}, raising=False)
+    usual, small = store.folder_of(tmp_path, "blocks:touch"), store.folder_of(tmp_path, "blocks:touch", SMALL)
+    assert store.folder_of(tmp_path, "blocks:touch", {"horizon": 3}) == usual
+    assert store.folder_of(tmp_path, "blocks:touch", {"horizon": 3, **SMALL}) == small != usual
+
+
 def test_ensure_collects_what_is_missing_and_waits_for_others(tmp_path):
     first = store.ensure("blocks:press", 2, SMALL, tmp_path, seed=3)
     assert [path.name for path in first] == ["000.demo", "001.demo"]
