@@ -27,6 +27,7 @@ MOST_FRAMES, LARGEST_FIELD = 20_000, 1 << 28
 """Frames of a demonstration, bytes of one field of all its frames: one array in the file may be that of each frame."""
 MOST_PIXELS = 1 << 28
 """of all pictures that are read"""
+LONGEST_DESCRIPTION, MOST_DESCRIPTIONS = 500, 100
 
 
 class Episode(NamedTuple):
@@ -69,7 +70,7 @@ def read(episode: Episode, cameras: Sequence[str] = ("front",)) -> Demo:
     try:
         motion = {name: _stacked(frames, name, where) for name in MOTION}
         motion["gripper_open"] = motion["gripper_open"].astype(np.float32)
-        motion |= {name: values for name in EXTRA if (values := _perhaps(frames, name, where)) is not None}
+        motion |= {name: values for name in EXTRA if (values := _perhaps(frames, name)) is not None}
         goals = keyframes(motion)
         chosen = np.union1d(np.arange(0, len(frames), EVERY_N), [*goals, len(frames) - 1]).astype(np.int64)
         seen = of_gripper(motion, chosen)
@@ -109,10 +110,11 @@ def _value(value: Any) -> NDArray | None:
     """An array of numbers, or None."""
     if type(value) is Array:
         return value.values
-    return np.array(value) if type(value) in (float, int, bool) else None
+    small = type(value) in (float, bool) or (type(value) is int and abs(value) < 1 << 53)  # numpy makes objects of larger ones
+    return np.array(value) if small else None
 
 
-def _perhaps(frames: Sequence[Mapping[str, Any]], name: str, where: Path) -> NDArray | None:
+def _perhaps(frames: Sequence[Mapping[str, Any]], name: str) -> NDArray | None:
     """(T, ...) of a field in float64 or as it is; None where a frame lacks it or has another size."""
     values = [_value(frame.get(name)) for frame in frames]
     first = values[0]
@@ -123,7 +125,7 @@ def _perhaps(frames: Sequence[Mapping[str, Any]], name: str, where: Path) -> NDA
 
 
 def _stacked(frames: Sequence[Mapping[str, Any]], name: str, where: Path) -> NDArray:
-    values = _perhaps(frames, name, where)
+    values = _perhaps(frames, name)
     if values is None:
         raise DemoError(f"{where} has not {name} in each frame: it was recorded without, or by an RLBench before 1.1")
     return values
@@ -192,5 +194,6 @@ def _descriptions(where: Path) -> list[str]:
     for path in (where / DESCRIPTIONS, where.parents[1] / DESCRIPTIONS):
         if path.exists():
             said = load(path)
-            return [each[:500] for each in said if type(each) is str][:100] if type(said) is list else []
+            words = [each for each in said if type(each) is str and each.isprintable()] if type(said) is list else []
+            return [each[:LONGEST_DESCRIPTION] for each in words[:MOST_DESCRIPTIONS]]
     return []

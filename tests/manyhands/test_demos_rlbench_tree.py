@@ -107,6 +107,12 @@ def test_a_folder_with_all_variations(tmp_path):
     assert [read(each).info["description"] for each in found] == ["push 0", "push 1"]
 
 
+def test_descriptions_are_words_and_nothing_else(folder, tmp_path):
+    (folder / "variation_descriptions.pkl").write_bytes(pickle.dumps(["\x1b[2Jgone", 5, "push it " * 200, "now"]))
+    said = json.loads(read(only(tmp_path)).info["descriptions"])
+    assert said == [("push it " * 200)[:500], "now"]
+
+
 def test_all_episodes_in_order(tmp_path):
     for place in (
         "b/variation10/episodes/episode2",
@@ -190,6 +196,9 @@ def _flat(made):
         (_flat, "its arrays do not fit each other"),
         (lambda made: made._observations[3].__dict__.update(joint_velocities=None), "has not joint_velocities in each frame"),
         (lambda made: made._observations[3].__dict__.pop("gripper_open"), "has not gripper_open in each frame"),
+        (lambda made: made._observations[3].__dict__.update(gripper_open=2**600), "has not gripper_open in each frame"),
+        (lambda made: made._observations[0].misc.update(front_camera_near=2**600), "no camera matrices of front"),
+        (lambda made: made._observations[0].misc.update(front_camera_near=np.zeros(3)), "its arrays do not fit each other"),
         (lambda made: made._observations.__setitem__(2, 5), "it has no list of observations"),
         (lambda made: made._observations.clear(), "it has no list of observations"),
         (lambda made: made.__dict__["_observations"].__delitem__(slice(1, None)), "has 1 frames. Allowed: 2 to 20000"),
