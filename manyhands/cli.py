@@ -24,7 +24,7 @@ usage: manyhands COMMAND [...]
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]
                          carry a run's networks on to new tasks: success over env steps
-  demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...]
+  demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...] | export SOURCE ...
                          demonstrations by experts, for those that learn from them
   video RUN [--task TASK]
                          a run that acts by keyframes: a moving picture with the voxels that it chose
