@@ -125,7 +125,7 @@ class GatewayWorker:
         taken = _plainly(lambda: self.gateway.collect(steps, weights))
         episodes = [Episode(task, int(told[0]), float(told[1]), bool(told[2]), bool(told[3])) for task, told in taken.episodes]
         numbers = (taken.steps, taken.stored, taken.lost, taken.version)
-        return Report(*numbers, episodes, taken.seconds, taken.wait_s, taken.send_s, taken.metrics)
+        return Report(*numbers, episodes, taken.seconds, taken.wait_s, taken.send_s, metrics=taken.metrics)
 
     def close(self) -> None:
         self.gateway.close()
