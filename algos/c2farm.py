@@ -5,7 +5,7 @@ section 3; "ARM" (arXiv 2105.14829), section 4.2, for keyframes and the augmenta
 code; equations are numbered in ``algos.lib.coarse_to_fine``. With ``inferred`` it is PEARL-C2F-ARM, and ``algos.reptile`` around it
 makes Reptile-C2F-ARM: Mandi et al. 2022 (arXiv 2206.03271), section 4.
 What differs, unless ``parity``: a demonstration's cubes lie around the middles of voxels, as an actor's do, not their corners; the error of
-a depth counts once in a row's priority; targets are at most 1, the only reward there is. Always: who was cut off is bootstrapped through.
+a depth counts once in a row's priority; targets are at most 1, the only reward there is.
 Replay keeps the sparse grids in place of images: both are functions of what was seen and done, so nothing is lost.
 
 Shapes: S seeds, T tasks of an update, B rows of each, N = T B, L depths, V voxels per axis, H heads, A action,
@@ -94,6 +94,9 @@ class Config:
     """share of the workspace by which a demonstration is moved along each axis, at most; 0.125 in PerAct"""
     turn: int = 0
     """degrees by which it is turned about z, at most, in steps of 5; 45 in PerAct. Of grippers that can be turned"""
+    timeouts: Literal["terminal", "bootstrap"] = "terminal"
+    """an episode's time limit: an end as any other, since observations tell the time that is left; or values go on beyond it, as in the
+    multi-task and meta-RL paper's code, whose observations do not"""
     explore: float = 0.0
     """chance that an action is disturbed while collecting; the authors' code never does"""
     room: int = 768
@@ -113,6 +116,7 @@ class Config:
         names = ("tasks_per_batch", "weight_decay", "clip", "voxel_regulariser", "head_regulariser", "priority", "weight", "jitter")
         settings.not_negative(self, *names, "shift", "turn")
         settings.one_of(self, "body", tuple(BODIES))
+        settings.one_of(self, "timeouts", ("terminal", "bootstrap"))
         for name in ("demos", "explore"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"algo.{name} is {getattr(self, name)}; it must be in [0, 1]")
@@ -164,7 +168,7 @@ class C2FARM:
         context = {"context": inferred.context, "recent": inferred.recent, "trial": inferred.trial} if self.latent else {}
         weight = config.weight if config.priority else 0.0
         drawn = {"tasks": self.drawn, "demos": config.demos, "priority": config.priority, "weight": weight}
-        return Stream(config.batch_size, config.n_step, config.gamma, **drawn, **context)
+        return Stream(config.batch_size, config.n_step, config.gamma, timeouts=config.timeouts, **drawn, **context)
 
     def _sizes(self, low_dim: int, heads: tuple[int, ...], depth: int) -> Sizes:
         config = self.config

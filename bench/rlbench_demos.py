@@ -95,7 +95,13 @@ def train(args: argparse.Namespace) -> None:
     demos = [[rlbench.read(args.data / f"{task}.{i}.npz") for i in (*TRAINING, TEST)] for task in tasks]
     spec = rlbench.spec(tasks[0])
     settings: dict[str, Any] = {"voxels": args.voxels, "reach": tuple(args.reach), "channels": args.channels, "room": 1024}
-    settings |= {"batch_size": max(1, args.batch // len(tasks)), "shift": args.shift, "turn": args.turn, "lr": args.lr, "tau": args.tau}
+    settings |= {
+        "batch_size": max(1, args.batch // len(tasks)),
+        "shift": args.shift,
+        "turn": args.turn,
+        "lr": args.lr,
+        "n_step": args.n_step,
+    }
     algorithm = c2farm.make(c2farm.Config(**settings, demo_copies=args.copies, priority=0.0, demos=1.0), spec, len(tasks))
     rng = np.random.default_rng(args.seed)
     found = [[chain for demo in own[:-1] for chain in algorithm.encode_demo(demo, rng)] for own in demos]
@@ -209,19 +215,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--work", type=Path, default=Path("runs/rlbench_demos"))
     for name, default in {
-        "updates": 600,
+        "updates": 1000,
         "batch": 32,
         "voxels": 8,
         "channels": 32,
         "copies": 8,
+        "n-step": 10,
         "threads": 1,
-        "every": 100,
+        "every": 200,
         "at-once": 2,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    for name, default in {"shift": 0.125, "lr": 5e-4, "tau": 0.01}.items():
+    for name, default in {"shift": 0.25, "lr": 5e-4}.items():
         parser.add_argument(f"--{name}", type=float, default=default)
-    parser.add_argument("--turn", type=int, default=45)
+    parser.add_argument("--turn", type=int, default=0)
     parser.add_argument("--reach", type=float, nargs="*", default=[0.15, 0.05])
     parser.add_argument("--seed", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=None, help=argparse.SUPPRESS)
@@ -236,7 +243,7 @@ def main() -> None:
     title = "MT-C2F-ARM on ten RLBench tasks" if args.multi else "C2F-ARM on RLBench tasks, each by itself"
     settings = f"{args.updates} updates of {args.batch} rows, {1 + len(args.reach)} depths of {args.voxels} voxels (reach "
     settings += f"{', '.join(map(str, args.reach))} m), {args.channels} channels, {args.copies} copies of each chain, shift {args.shift}, "
-    settings += f"turn {args.turn} degrees, step size {args.lr}, tau {args.tau}, no online data."
+    settings += f"turn {args.turn} degrees, step size {args.lr}, returns of {args.n_step} steps, no online data."
     about = {"title": title, "command": command_line("rlbench_demos"), "settings": settings, **describe()}
     stem = "rlbench_demos_multi" if args.multi else "rlbench_demos"
     write_json(RESULTS / f"{stem}.json", {"about": about, "runs": runs})
@@ -245,13 +252,13 @@ def main() -> None:
 
 def run_all(args: argparse.Namespace, jobs: Sequence[tuple[list[str], int]]) -> list[Path]:
     """All processes, a few at once; what has a result already is left out."""
-    kept = ("updates", "batch", "voxels", "channels", "copies", "threads", "every", "shift", "lr", "tau", "turn")
+    kept = ("updates", "batch", "voxels", "channels", "copies", "n-step", "threads", "every", "shift", "lr", "turn")
     outs, left, going = [], [], dict[Path, subprocess.Popen]()
     for group, seed in jobs:
         out = args.work / f"{'all' if len(group) > 1 else group[0]}-{seed}.json"
         outs.append(out)
         if not out.exists():
-            options = [word for name in kept for word in (f"--{name}", str(getattr(args, name)))]
+            options = [word for name in kept for word in (f"--{name}", str(getattr(args, name.replace("-", "_"))))]
             options += ["--reach", *map(str, args.reach)]
             left.append((out, [*options, "--data", str(args.data), "--seed", str(seed), "--out", str(out), "--tasks", *group]))
     while left or going:

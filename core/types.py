@@ -6,7 +6,7 @@ Shape letters: S seeds, K tasks, B batch, T time, N parallel simulators, A actio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -208,6 +208,8 @@ class Stream:
     """exponent of the priorities that the update tells as ``priority`` (K, B) among its metrics; 0: all are as likely"""
     weight: float = 0.0
     """exponent of ``Batch.weight``; 0: none"""
+    timeouts: Literal["bootstrap", "terminal"] = "bootstrap"
+    """what an episode's time limit is: a cut, beyond which values go on, or an end as any other"""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class Windows:
         """(K, B, n + 1, words): all that stands for an observation, which is what lies in front of the action"""
         self._reward, bootstrap = self._tails(self.buffer)
         self._bootstrap = bootstrap.numpy()
-        self._terminated = self.records["terminated"][:, :, 0]
+        self._timeouts_end, first = plan.timeouts == "terminal", self.records[:, :, 0]
+        self._flags_of_first = first["terminated"], first["truncated"]
         self._bootstrap.fill(plan.gamma)
         self._plain = True
         if n > 1:
@@ -100,15 +101,19 @@ class Windows:
             self._n_step()
 
     def _one_step(self) -> None:
-        """bootstrap = gamma * (1 - terminated); most batches of robot tasks hold no terminal row at all."""
-        terminated = self._terminated
-        if terminated.any():
-            np.multiply(terminated, np.float32(-self._plan.gamma), out=self._bootstrap)
+        """bootstrap = gamma * (1 - ended); most batches of robot tasks hold no such row at all."""
+        ended = self._ended(*self._flags_of_first)
+        if ended.any():
+            np.multiply(ended, np.float32(-self._plan.gamma), out=self._bootstrap)
             self._bootstrap += np.float32(self._plan.gamma)
             self._plain = False
         elif not self._plain:
             self._bootstrap.fill(self._plan.gamma)
             self._plain = True
+
+    def _ended(self, terminated: NDArray[np.bool_], truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Behind which steps there is nothing to be expected."""
+        return terminated | truncated if self._timeouts_end else terminated
 
     def _prepare_n_step(self, raw: NDArray, strides: tuple[int, ...]) -> None:
         """Flat views (N = K * B) and scratch. The four flag bytes of a row are read as one number."""
@@ -117,7 +122,9 @@ class Windows:
         self._obs = self._observed.reshape(N, n + 1, -1)
         self._flat_reward, self._flat_bootstrap = self._reward.numpy().reshape(N), self._bootstrap.reshape(N)
         self._flags = np.ndarray((N, n), np.uint32, raw.data, 4 * self._first + column(dtype, "terminated")[1], strides[1:])
-        self._ends = np.stack([_flags(dtype, terminated=True, truncated=k < n - 1, kind=255 * (k > 0)) for k in range(n)])
+        self._ends = np.stack(
+            [_flags(dtype, terminated=True, truncated=self._timeouts_end or k < n - 1, kind=255 * (k > 0)) for k in range(n)]
+        )
         self._found, self._gained = np.empty((N, n), np.uint32), np.empty((N, n), np.float32)
         self._discounts = np.power(self._plan.gamma, np.arange(n + 1)).astype(np.float32)
 
@@ -145,8 +152,8 @@ class Windows:
         np.logical_and.accumulate(~stop[:, :-1], axis=1, out=going[:, 1:])
         steps = going.sum(1)
         self._flat_reward[at] = np.where(going, rows["reward"] * self._discounts[:n], np.float32(0)).sum(1)
-        terminated = (going & rows["terminated"]).any(1)
-        self._flat_bootstrap[at] = np.where(terminated, np.float32(0), self._discounts[steps])
+        ended = (going & self._ended(rows["terminated"], rows["truncated"])).any(1)
+        self._flat_bootstrap[at] = np.where(ended, np.float32(0), self._discounts[steps])
         self._obs[at, n] = self._obs[at, steps]
         if F := self._repeated:  # in this order: the row before the last may be the one that has just been copied to the end
             self._obs[at, n - 1, :F] = self._obs[at, steps - 1, :F]

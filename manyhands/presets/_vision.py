@@ -20,10 +20,10 @@ from simulators.metaworld_vision import Options
 STEPS, INNER = 20_000, 5
 REACH = (0.10,)
 """metres; docs/metaworld_vision.md"""
-FULL = C2farmConfig(reach=REACH, batch_size=15, room=1024)
-SMALL = C2farmConfig(voxels=8, reach=(0.12, 0.04), channels=32, batch_size=32, room=384, tau=0.01)
-"""three depths of 8 voxels have a fifth of the work of two of 16: for CPUs. After some hundred updates targets at 0.0025 would still be
-half of what they began with, and values of all but the last keyframe with them"""
+FULL = C2farmConfig(reach=REACH, batch_size=15, room=1024, timeouts="bootstrap")
+SMALL = C2farmConfig(voxels=8, reach=(0.12, 0.04), channels=32, batch_size=32, room=384, n_step=10)
+"""three depths of 8 voxels have a fifth of the work of two of 16: for CPUs. Ten steps are an episode: values are learned from what came of
+it. Those bootstrapped from a target network would need more updates than the whole run has to come from the last keyframe to the first"""
 
 
 METHODS: dict[str, tuple[float, float] | image_context.Config | None] = {

@@ -191,7 +191,8 @@ def test_rows_without_weights_weigh_one():
 
 def test_the_plan_says_what_the_settings_say():
     draws = {"priority": 0.7, "weight": 0.5, "tasks": 0, "demos": 0.25, "n_step": 2, "gamma": 0.9}
-    assert c2farm(**{name: draws[name] for name in ("demos", "n_step", "gamma")}).plan == Stream(B, **draws)
+    assert c2farm(**{name: draws[name] for name in ("demos", "n_step", "gamma")}).plan == Stream(B, **draws, timeouts="terminal")
+    assert c2farm(timeouts="bootstrap").plan.timeouts == "bootstrap"
     assert c2farm(priority=0.0).plan.weight == 0.0, "all rows are as likely"
 
 

@@ -58,6 +58,7 @@ def test_the_vision_benchmark(name):
     assert f"metaworld_vision:{held_out}-v3" not in config.tasks
     assert settings.batch_size == (150 if "reptile" in method else 15)
     assert (settings.lr, settings.voxels, settings.channels, config.demos.count) == (5e-4, 16, 64, 5)
+    assert (settings.timeouts, settings.n_step) == ("bootstrap", 1)
     if method == "reptile":
         algo = config.algo
         assert (algo.meta_step, algo.meta_step_end, algo.inner_updates, algo.optimizer, algo.target) == (0.9, 1.0, 5, "carry", "stays")

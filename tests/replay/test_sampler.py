@@ -31,7 +31,7 @@ def by_hand(ring, task, number, plan):
         row = record(number + m)
         total += plan.gamma**m * float(row["reward"])
         m += 1
-        if row["terminated"]:
+        if row["terminated"] or (row["truncated"] and plan.timeouts == "terminal"):
             return total, record(number + m)["obs"], 0.0
         if row["truncated"] or m == plan.n_step or record(number + m)["kind"] != STEP:
             return total, record(number + m)["obs"], plan.gamma**m
@@ -43,8 +43,9 @@ def by_hand(ring, task, number, plan):
     capacity=st.integers(8, 40),
     chunks=st.lists(st.tuples(st.integers(1, 7), st.sampled_from(["", "", "terminated", "truncated"])), min_size=1, max_size=25),
     lost=st.sets(st.integers(0, 5), max_size=2),
+    timeouts=st.sampled_from(["bootstrap", "terminal"]),
 )
-def test_draws_equal_the_sum_by_hand(tmp_path_factory, n_step, capacity, chunks, lost):
+def test_draws_equal_the_sum_by_hand(tmp_path_factory, n_step, capacity, chunks, lost, timeouts):
     ring = Ring.create("h", DTYPE, tasks=2, capacity=capacity, writers=1, window=n_step + 1, directory=tmp_path_factory.mktemp("ring"))
     feeder = Feeder(ring)
     for n, end in chunks:
@@ -52,7 +53,7 @@ def test_draws_equal_the_sum_by_hand(tmp_path_factory, n_step, capacity, chunks,
         feeder.send(1, n, end)
     for episode in lost:
         ring.discard_episode(0, episode)
-    plan = Stream(16, n_step, 0.9)
+    plan = Stream(16, n_step, 0.9, timeouts=timeouts)
     sampler = Sampler(ring, [1, 0], plan, seed=3)
     if not sampler.ready():
         with pytest.raises(EmptyReplayError, match="holds no transition"):
