@@ -16,7 +16,7 @@ from outpost.rlbench_places import environment
 from outpost.rlbench_tasks import installed, tasks
 from simulators._options import validate
 
-__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "spec", "tasks"]
+__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "of_demos", "spec", "tasks"]
 
 ONE_PER_PROCESS = True
 """CoppeliaSim can be loaded once per process"""
@@ -95,6 +95,12 @@ def kind(options: Options | Mapping[str, Any], episode: int) -> str:
     """What fails together: episodes of one variation of RLBench. Where it is drawn, only an episode itself."""
     asked = options if isinstance(options, Options) else Options(**options)
     return f"variation {asked.variation}" if asked.variation >= 0 else f"episode {episode}"
+
+
+def of_demos(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that what a demonstration shows depends on, if they are not as by default."""
+    usual, asked = (_checked(Options(**told).simulator)._asdict() for told in ({}, options))
+    return {name: asked[name] for name in ("cameras", "size", "variation") if asked[name] != usual[name]}
 
 
 def _checked(options: dict[str, Any]) -> rlbench_options.Settings:

@@ -127,3 +127,9 @@ def test_a_pool_outlives_a_simulator_that_dies(rlbench_double, fault):
             assert pool.spec.keyframes is not None
             lost.append(bool(pool.step(action_of(pool.spec.keyframes, pose, 1.0)[None]).lost[0]))
     assert lost == [False, True, False, False]
+
+
+def test_demonstrations_depend_on_what_they_show_only():
+    assert rlbench.of_demos({"cameras": 1, "penalty": -1.0, "restart_episodes": 3, "horizon": 5}) == {}
+    assert rlbench.of_demos({"cameras": 2}) == rlbench.of_demos({"cameras": "front,left_shoulder"}) != {}
+    assert rlbench.of_demos({"size": 64, "variation": 2}) == {"size": 64, "variation": 2}
