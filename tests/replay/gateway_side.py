@@ -29,7 +29,7 @@ HORIZON, CHUNK, PLACES = 20, 8, 4
 SPEC = TaskSpec("dummy:counter", (Field("obs", (6,)),), 2, HORIZON)
 DTYPE = row_dtype(SPEC)
 KEYS = Keys()
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 class Sink:
