@@ -41,6 +41,7 @@ class Place:
         return rlbench_double.done
 
     def _double(self) -> None:
+        self._patch.chdir(Path.cwd())  # undone at the end: a launch that fails leaves the process in CoppeliaSim's folder
         root = self.folder / "CoppeliaSim_Edu_V4_1_0_Ubuntu20_04"
         root.mkdir()
         (root / "libcoppeliaSim.so").touch()
