@@ -61,7 +61,8 @@ class RoundWorker:
         self.sink.flush()
         part.send_s += time.monotonic() - sending
         seconds = time.monotonic() - part.began
-        return Report(part.steps, part.stored, part.lost, self.policy.version, part.episodes, seconds, part.simulate_s, part.send_s)
+        version, done = self.policy.version, self.simulators.upkeep()
+        return Report(part.steps, part.stored, part.lost, version, part.episodes, seconds, part.simulate_s, part.send_s, done)
 
     def _play(self, part: "_Part") -> None:
         """One attempt at all that is missing; simulators that have delivered step along, and nothing is kept of that."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actors.policy import Policy
 from actors.recorder import EPISODES_PER_INCARNATION, Recorder
-from core.contracts import ChunkSink, SimulatorStep, SteppedSimulators
+from core.contracts import ChunkSink, SimulatorStep, SteppedSimulators, Upkeep
 from core.errors import ConfigError
 from core.types import Observation, TaskSpec, Weights
 
@@ -25,7 +25,7 @@ class Config:
 
     actors: int = 2
     """actors of the run, a multiple of the K tasks or a divisor: task i is stepped by the actors i, i + K, ..., or actor i steps the tasks
-    i, i + actors, ..."""
+    i, i + actors, ... 0: all simulators are elsewhere, see gateway"""
     simulators: int = 4
     """simulators per actor and task; an actor steps all of its in lockstep"""
     processes: int = 1
@@ -42,20 +42,24 @@ class Config:
     """a simulator step that takes longer is a hang: its process is replaced"""
     reset_timeout_s: float = 120.0
     """the same for a reset"""
+    launch_timeout_s: float = 120.0
+    """the same for making one simulator, with loading its package"""
+    quarantine_after: int = 3
+    """failures of one kind of a task's episodes, such as a variation of RLBench, without a completed one in between: its episodes are then
+    passed over. 0: never"""
 
     def __post_init__(self) -> None:
-        for name in ("actors", "simulators"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("processes", "chunk", "random_steps", "steps_per_call"):
+        if self.simulators < 1:
+            raise ConfigError(f"actors.simulators is {self.simulators}; it must be at least 1")
+        for name in ("actors", "processes", "chunk", "random_steps", "steps_per_call", "quarantine_after"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"actors.{name} is {getattr(self, name)}; it must be 0 or more")
-        if self.step_timeout_s <= 0 or self.reset_timeout_s <= 0:
-            raise ConfigError("actors.step_timeout_s and actors.reset_timeout_s must be positive")
+        if min(self.step_timeout_s, self.reset_timeout_s, self.launch_timeout_s) <= 0:
+            raise ConfigError("actors.step_timeout_s, actors.reset_timeout_s and actors.launch_timeout_s must be positive")
 
     def check_tasks(self, tasks: int) -> None:
         """Raises ConfigError where so many tasks cannot be shared among the actors, each alike."""
-        if self.actors % tasks and tasks % self.actors:
+        if self.actors and self.actors % tasks and tasks % self.actors:
             fewer = max(n for n in range(1, self.actors) if tasks % n == 0)
             more = next(n for n in range(self.actors + 1, self.actors + tasks + 1) if tasks % n == 0 or n % tasks == 0)
             raise ConfigError(
@@ -71,7 +75,7 @@ class Config:
 
     def slots(self, tasks: int) -> int:
         """N, simulators of one actor."""
-        return self.simulators * max(1, tasks // self.actors)
+        return self.simulators * max(1, tasks // max(1, self.actors))
 
     def simulators_of_task(self, tasks: int) -> int:
         """N of one task, of all actors together."""
@@ -82,9 +86,14 @@ class Config:
         own, first = np.array(self.tasks_of(actor, tasks)), actor // tasks * self.simulators
         return (own[:, None] * self.simulators_of_task(tasks) + first + np.arange(self.simulators)).reshape(-1)
 
+    def limits(self) -> dict[str, Any]:
+        """What a pool of simulators is told of them."""
+        names = ("step_timeout_s", "reset_timeout_s", "launch_timeout_s", "quarantine_after")
+        return {name: getattr(self, name) for name in names}
+
     def workers(self, tasks: int) -> int:
         """Simulator processes of one actor, on the cores that this process may use."""
-        spare = (len(os.sched_getaffinity(0)) - 1) // self.actors
+        spare = (len(os.sched_getaffinity(0)) - 1) // max(1, self.actors)
         return self.processes or min(max(1, spare), self.slots(tasks))
 
 
@@ -119,6 +128,10 @@ class Report(NamedTuple):
     """of them waiting for simulators"""
     send_s: float
     """of them handing chunks to replay, until it has acknowledged them"""
+    upkeep: Upkeep = Upkeep(0, ())
+    """of the simulators"""
+    metrics: dict[str, float] | None = None
+    """what else is to be known of it: of a gateway"""
 
 
 class ActorWorker:
@@ -197,7 +210,8 @@ class ActorWorker:
         ended_at = clock()
         send_s += ended_at - sending
         steps = count * self.simulators.size
-        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s)
+        done = self.simulators.upkeep()
+        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s, done)
 
     def _closing(self, step: SimulatorStep, cut: NDArray[np.bool_]) -> Observation:
         """The observations that close chunks in the slots ``cut``, encoded where an algorithm does that. Nothing is expected after a

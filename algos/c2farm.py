@@ -25,24 +25,24 @@ from torch import Tensor
 from algos.lib import grids, image_context, settings
 from algos.lib.adam import AdamState, init_adam
 from algos.lib.coarse_to_fine import Descent, Gradients, Regular, Rows, descend, gradients, greedy, priority, row_priority
-from algos.lib.exploration import disturbs, moved, noise_dim, turned
 from algos.lib.keyframe_rows import BINS, Augmentation, KeyframeRows, Looked
-from algos.lib.next_best_pose import Choice, Space
+from algos.lib.next_best_pose import Space
 from algos.lib.posterior import kl_to_prior, product_of_gaussians
 from algos.lib.qattention import Params, Sizes, Values, arm_heads, init_qattention
 from algos.lib.qattention_fast import fast
 from algos.lib.seeds import in_turn
 from algos.lib.transfer import Origin, check_same, copied
-from algos.lib.voxels import LARGEST, Sparse, unflat, voxelise
+from algos.lib.voxels import LARGEST, Sparse
 from core.contracts import Reduce, alone
 from core.demos import Demo
 from core.errors import ConfigError
 from core.tree import stack_trees
 from core.types import Batch, Field, Seen, Stream, TaskSpec
+from outpost.policies import c2farm as acting
+from outpost.policies.c2farm import ENCODER, of_part
 
 KEPT = ("voxels", "reach", "channels", "rotation_bins", "inferred")
 """settings that a run shares with the one it begins from: they decide what its networks are"""
-ENCODER = "encoder"
 BODIES = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -155,8 +155,9 @@ class C2FARM:
         self.depths = self.space.depths
         heads = arm_heads(rotation_bins=config.rotation_bins * spec.keyframes.rotation, collision=2 * spec.keyframes.collisions)
         self.sizes = [self._sizes(spec.obs_dim, heads if depth == self.depths - 1 else (), depth) for depth in range(self.depths)]
-        self.disturbing = noise_dim(self.depths, len(heads))
-        self.noise_dim = self.disturbing + (self.latent + config.inferred.context if self.latent else 0)
+        networks = acting.Networks(self._best, self._encoded)
+        self.acting = acting.C2FARM(self.keeps, networks, heads, config.explore, config.inferred)
+        self.disturbing, self.noise_dim = self.acting.disturbing, self.acting.noise_dim
         self.drawn = config.tasks_per_batch if config.tasks_per_batch < tasks else 0
         self.tasks = self.drawn or tasks
         """T"""
@@ -175,10 +176,10 @@ class C2FARM:
         return Sizes(low_dim, heads, told, config.voxels, config.channels, inner=config.channels // 2)
 
     def encoded(self) -> tuple[Field, ...]:
-        return self.keeps.encoded()
+        return tuple(Field(*column) for column in self.keeps.encoded())
 
     def fields(self) -> tuple[Field, ...]:
-        return self.keeps.fields()
+        return tuple(Field(*column) for column in self.keeps.fields())
 
     def encode_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
         """See ``core.abilities.Encoding``."""
@@ -212,27 +213,28 @@ class C2FARM:
         self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """Actions (N, A): the best voxel of each depth in turn, and the best of each head, now and then disturbed."""
-        z, carry = self._inferred(params, carry, seen, noise)
-        looked = self.look(params, seen, z, noise)
-        columns = grids.stacked([{**self.keeps.encoding(one), **self.keeps.labels(one.choice)} for one in looked])
-        return np.stack([self.space.action(one.choice) for one in looked]), carry, columns
+        return self.acting.act(params, carry, seen._asdict(), noise)
 
     def encode(self, params: Mapping[str, NDArray], seen: Seen) -> dict[str, NDArray]:
-        """See ``core.abilities.Encoding``: the cubes of an observation on which nobody acts are where one would have acted, who knows no
-        more of the task than what most tasks have in common."""
-        z = np.zeros((len(seen.obs), self.latent), np.float32)
-        return grids.stacked([self.keeps.encoding(one) for one in self.look(params, seen, z, None)])
+        """See ``core.abilities.Encoding``."""
+        return self.acting.encode(params, seen._asdict())
 
-    def _inferred(
-        self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
-    ) -> tuple[NDArray[np.float32], Any]:
-        """z (N, Z) of the episodes under way, and what is remembered of the trials."""
-        if not self.latent:
-            return np.zeros((len(seen.obs), 0), np.float32), carry
-        config, rgb = self.config.inferred, seen.fields[f"{self.keyframes.cameras[0]}_rgb"]
-        memory = image_context.remembered(of_part(params, ENCODER), carry, seen, rgb, config)
-        memory["z"] = image_context.inferred(memory, seen, None if noise is None else noise[:, self.disturbing :], config)
-        return memory["z"], memory
+    def remote(self) -> dict[str, Any]:
+        """See ``core.abilities.Remote``."""
+        config, own, inferred = self.config, self.keyframes, self.config.inferred
+        sight = {"bounds": list(own.bounds), "cameras": list(own.cameras), "rotation": own.rotation, "collisions": own.collisions}
+        return {
+            "name": "c2farm",
+            "keyframes": sight,
+            "pixels": list(self.keeps.pixels),
+            "voxels": config.voxels,
+            "reach": list(config.reach),
+            "rotation_bins": config.rotation_bins,
+            "heads": list(self.sizes[-1].heads),
+            "room": config.room,
+            "explore": config.explore,
+            "inferred": {name: getattr(inferred, name) for name in ("latent", "context", "recent", "output", "reward_scale")},
+        }
 
     def recall(self, params: Mapping[str, NDArray], demos: Sequence[Demo]) -> dict[str, NDArray]:
         """See ``core.abilities.Recalling``."""
@@ -241,25 +243,18 @@ class C2FARM:
 
     def look(self, params: Mapping[str, NDArray], seen: Seen, z: NDArray[np.float32], noise: NDArray[np.float32] | None) -> list[Looked]:
         """What N simulators are to do, and what of them is seen on the way there."""
-        N, V, L = len(seen.obs), self.config.voxels, self.depths
-        clouds = [self.keeps.cloud(seen.fields, i) for i in range(N)]
-        disturbed = np.zeros(N, bool) if noise is None else disturbs(noise, self.config.explore)
-        voxels, centres, heads = np.zeros((N, L, 3), np.int64), np.zeros((N, L - 1, 3), np.float32), np.zeros((N, 0), np.int64)
-        found: list[list[Sparse]] = [[] for _ in range(N)]
-        for depth in range(L):
-            bounds = [self.space.bounds(depth, centres[i, depth - 1] if depth else np.zeros(3)) for i in range(N)]
-            for i in range(N):
-                found[i].append(voxelise(*clouds[i], bounds[i], V))
-            best, choice = greedy(self._values(params, depth, [own[-1] for own in found], seen.obs, z), self.sizes[depth].heads)
-            voxels[:, depth], heads = unflat(best.numpy(), V), choice.numpy()
-            if noise is not None and disturbed.any():
-                voxels[disturbed, depth] = moved(voxels[disturbed, depth], depth, V, noise[disturbed])
-            for i in range(N if depth + 1 < L else 0):
-                centres[i, depth] = self.space.next_centre(voxels[i, depth], bounds[i])
-        if noise is not None and disturbed.any():
-            heads[disturbed] = turned(heads[disturbed], self.sizes[-1].heads, noise[disturbed, : self.disturbing])
-        choices = [self._choice(voxels[i], centres[i], heads[i]) for i in range(N)]
-        return [Looked(choices[i], found[i], self.keeps.rgb(seen.fields, i)) for i in range(N)]
+        return self.acting.look(params, seen._asdict(), z, noise)
+
+    def _best(
+        self, params: Mapping[str, NDArray], depth: int, seen: Sequence[Sparse], obs: NDArray, z: NDArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See ``outpost.policies.c2farm.Networks``."""
+        voxel, choice = greedy(self._values(params, depth, seen, obs, z), self.sizes[depth].heads)
+        return voxel.numpy(), choice.numpy()
+
+    def _encoded(self, params: Mapping[str, NDArray], rgb: NDArray, action: NDArray, reward: NDArray) -> tuple[NDArray, NDArray]:
+        """See ``outpost.policies.c2farm.Networks``."""
+        return image_context.encoded(of_part(params, ENCODER), rgb, action, reward, self.config.inferred)
 
     @torch.no_grad()
     def _values(self, params: Mapping[str, NDArray], depth: int, seen: Sequence[Sparse], obs: NDArray, z: NDArray) -> Values:
@@ -271,11 +266,6 @@ class C2FARM:
             some = slice(first, first + self.config.at_once)
             parts.append(_network(network, grids.together(seen[some], self.config.voxels), low_dim[some], latent[some], self.sizes[depth]))
         return Values(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-    def _choice(self, voxels: NDArray[np.int64], centres: NDArray[np.float32], heads: NDArray[np.int64]) -> Choice:
-        """From the voxels (L, 3), the cubes' middles (L - 1, 3) and the heads' choices (H,)."""
-        rotation, rest = (heads[:3], heads[3:]) if self.keyframes.rotation else (np.zeros(3, np.int64), heads)
-        return Choice(voxels, centres, rotation, int(rest[0]), int(rest[1]) if self.keyframes.collisions else 0)
 
     # ---- the update ---------------------------------------------------------------------------------------------------
 
@@ -364,12 +354,6 @@ class C2FARM:
     def update(self, state: State, batch: Batch, noise: Tensor, reduce: Reduce = alone) -> dict[str, Tensor]:
         """Updates the S learners in place; batch (S, T, B, ...). Returns metrics [S], and ``priority`` (S, T, B)."""
         return in_turn(partial(self.update_one, reduce=reduce), state, batch, noise)
-
-
-def of_part(params: Mapping[str, Any], part: object) -> dict[str, Any]:
-    """One network's parameters, by their own names."""
-    prefix = f"{part}/"
-    return {name.removeprefix(prefix): leaf for name, leaf in params.items() if name.startswith(prefix)}
 
 
 def named(part: object, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from torch import Tensor
 import algos
 from algos.lib.reptile import annealed, interpolate, optimizer_of, weights_of
 from algos.lib.settings import not_negative, one_of, positive, positive_share
-from core.abilities import Encoding
+from core.abilities import Encoding, Remote
 from core.contracts import Algorithm, Reduce, alone
 from core.demos import Demo
 from core.errors import ConfigError
@@ -119,6 +119,12 @@ class Reptile:
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """As the inner algorithm, to which all tasks are its only one."""
         return self.inner.act(params, carry, seen._replace(tasks=np.zeros_like(seen.tasks)), noise)
+
+    def remote(self) -> dict[str, Any]:
+        """See ``core.abilities.Remote``."""
+        if not isinstance(self.inner, Remote):
+            raise ConfigError(f"algo.inner is {self.config.inner!r}, whose policy acts in the cluster only; c2farm and sac act anywhere")
+        return {"name": "reptile", "inner": self.inner.remote()}
 
     def noise(self, state: State, generators: Sequence[torch.Generator]) -> Any:
         return self.inner.noise(state.inner, generators)

@@ -23,7 +23,7 @@ from torch.func import grad, grad_and_value, vmap
 from algos.lib import settings
 from algos.lib.adam import AdamState, adam, clip_norm, init_adam
 from algos.lib.dists import tanh_gaussian
-from algos.lib.mlp import depth, init_mlp, numpy_mlp, of_task, task_mlp
+from algos.lib.mlp import depth, init_mlp, of_task, task_mlp
 from algos.lib.normalizer import Normalizer, counted, init_normalizer, reward_scale_of, scale_of
 from algos.lib.pcgrad import pcgrad
 from algos.lib.seeds import side_by_side
@@ -32,8 +32,9 @@ from core.contracts import Reduce, alone
 from core.errors import ConfigError
 from core.tree import map_tree, stack_trees
 from core.types import Batch, Field, Seen, Stream, TaskSpec
+from outpost.policies import sac
+from outpost.policies.sac import LOG_STD_MAX, LOG_STD_MIN
 
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_ALPHA_MIN, LOG_ALPHA_MAX = -10.0, 2.0
 TASK_WEIGHTS = ("equal", "temperature")
 KEPT = ("hidden", "multi_head", "normalize_obs", "normalize_reward")
@@ -164,6 +165,7 @@ class SAC:
         self.obs_dim, self.input_dim = spec.obs_dim, spec.obs_dim + self.task_dim
         self.target_entropy = -config.target_entropy_scale * spec.action_dim
         self.plan = Stream(config.batch_size, config.n_step, config.gamma)
+        self.acting = sac.make(self.remote())
 
     def fields(self) -> tuple[Field, ...]:
         return ()
@@ -213,12 +215,11 @@ class SAC:
         self, params: Mapping[str, NDArray], carry: Any, seen: Seen, noise: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], Any, dict[str, NDArray]]:
         """Actions (N, A): tanh of a Gaussian sample, or of its mean where ``noise`` is None."""
-        x = (seen.obs - params["obs_mean"]) * params["obs_scale"]
-        out = numpy_mlp(params, x, len(self.config.hidden) + 1, seen.tasks, heads=self.config.multi_head)
-        mean, log_std = out[:, : self.action_dim], out[:, self.action_dim :]
-        if noise is not None:
-            mean = mean + np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)) * noise
-        return np.tanh(mean), carry, {}
+        return self.acting.act(params, carry, seen._asdict(), noise)
+
+    def remote(self) -> dict[str, Any]:
+        """See ``core.abilities.Remote``."""
+        return {"name": "sac", "action_dim": self.action_dim, "layers": len(self.config.hidden) + 1, "heads": self.config.multi_head}
 
     # ---- losses, for one seed: no S axis ------------------------------------------------------------------------------
 

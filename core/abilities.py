@@ -88,6 +88,22 @@ class Recalling(Protocol):
 
 
 @runtime_checkable
+class Remote(Protocol):
+    """An algorithm whose policy also acts where neither torch nor core is: beside a simulator that is no part of the cluster."""
+
+    def remote(self) -> dict[str, Any]:
+        """What a policy is built from there, by ``outpost.policies.find(told["name"]).make(told)``: it takes the parameters that ``policy``
+        gives to one seed, acts and encodes as the algorithm does, and has as much noise.
+
+        Numbers, strings, and lists and dicts of them: msgpack can carry it.
+
+        Raises:
+            ConfigError: the policy of what it wraps acts in the cluster only.
+        """
+        ...
+
+
+@runtime_checkable
 class Demonstrating(Protocol):
     """A simulator that can show how it is done."""
 

@@ -205,6 +205,15 @@ class SimulatorStep(Protocol):
         ...
 
 
+class Upkeep(NamedTuple):
+    """What was done for simulators beside replacing lost ones."""
+
+    planned: int
+    """processes replaced between two episodes, as their options ask for; nothing was lost"""
+    quarantined: tuple[str, ...]
+    """one line for each kind of episode that is played no more, and why"""
+
+
 class SteppedSimulators(Protocol):
     """N simulators in lockstep (``simulators.pool``), each beginning its next episode by itself. They may be of several tasks."""
 
@@ -231,5 +240,9 @@ class SteppedSimulators(Protocol):
         ...
 
     def replay(self, variations: Sequence[int], actions: Sequence[NDArray]) -> None: ...
+
+    def upkeep(self) -> Upkeep:
+        """What was done for them since one last asked."""
+        ...
 
     def close(self) -> None: ...

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from core.errors import DemoError
 from core.poses import time_left
 from core.types import TaskSpec
+from outpost import poses
 
-PAUSE = 4
-"""frames after a standstill in which no other one counts"""
 EVERY_N = 10
 """Each so manyth frame begins a chain of its own."""
 
@@ -69,11 +68,8 @@ class Chain(NamedTuple):
         return seen
 
 
-def keyframes(motion: Mapping[str, NDArray], stopping_delta: float = 0.1) -> NDArray[np.int64]:
+def keyframes(motion: Mapping[str, NDArray], stopping_delta: float = poses.STOPPING_DELTA) -> NDArray[np.int64]:
     """(k,) frames worth going to, as C2F-ARM finds them: where the gripper opens or closes, where the arm stands still, and the last.
-
-    Its quirks are kept, as demonstrations were cut by them: what is before the first frame is the end of the demonstration, a standstill is
-    not noticed within ``PAUSE`` frames of another, and of two adjacent keyframes at the end the first is left out.
 
     Args:
         motion: (T, ...) ``gripper_open`` and ``joint_velocities``.
@@ -85,18 +81,7 @@ def keyframes(motion: Mapping[str, NDArray], stopping_delta: float = 0.1) -> NDA
     for name in ("gripper_open", "joint_velocities"):
         if name not in motion:
             raise DemoError(f"keyframes are found by {name}, which the motion lacks; it has {', '.join(sorted(motion))}")
-    opened, slow = motion["gripper_open"], np.abs(motion["joint_velocities"]).max(axis=1) <= stopping_delta
-    last, pause, found = len(opened) - 1, 0, []
-    for i in range(len(opened)):
-        # Of i - 1 and i - 2 the negative ones are the last frames.
-        rests = i < last - 1 and opened[i] == opened[i + 1] == opened[i - 1] == opened[i - 2]
-        stopped = pause <= 0 and bool(slow[i]) and rests
-        pause = PAUSE if stopped else pause - 1
-        if i and (opened[i] != opened[i - 1] or i == last or stopped):
-            found.append(i)
-    if len(found) > 1 and found[-1] - 1 == found[-2]:
-        del found[-2]
-    return np.array(found, np.int64)
+    return poses.keyframes(motion["gripper_open"], motion["joint_velocities"], stopping_delta)
 
 
 def chains(demo: Demo, every_n: int = EVERY_N) -> list[Chain]:

@@ -53,6 +53,9 @@ class RunsArguments:
 class DoctorArguments(RunsArguments):
     """What this machine has and lacks."""
 
+    sim: str = ""
+    """a simulator, or one of its tasks, to examine instead: rlbench, metaworld, gym:Pendulum-v1. It is made, reset and stepped"""
+
 
 @dataclass(frozen=True)
 class ShowArguments:

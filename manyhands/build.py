@@ -34,20 +34,27 @@ from replay.ring import Ring
 from replay.rounds import RoundSource, rows_of_round
 from replay.sampler import Sampler
 from replay.windows import rows_read
+from simulators import hooks
+from simulators.memory import check_alike
 from simulators.pool import SimulatorPool
 from simulators.process import cores
 
 
 def task_spec(config: RunConfig) -> TaskSpec:
-    """What the tasks of this run look like, with their longest horizon; asked of real simulators in processes that then end.
+    """What the tasks of this run look like, with their longest horizon; asked of real simulators, in processes that then end, unless
+    their module can tell.
 
     Raises:
         ConfigError: the tasks differ in observation or action.
     """
     names = list(dict.fromkeys(config.tasks))
-    workers = min(len(names), len(os.sched_getaffinity(0)))
-    with SimulatorPool(names, [0] * len(names), config.simulator_options, workers=workers) as pool:
-        return replace(pool.specs[0], horizon=max(spec.horizon for spec in pool.specs))
+    specs = [spec for name in names if (spec := hooks.spec(name, config.simulator_options))]
+    if len(specs) < len(names):
+        workers = min(len(names), len(os.sched_getaffinity(0)))
+        with SimulatorPool(names, [0] * len(names), config.simulator_options, workers=workers, **config.actors.limits()) as pool:
+            specs = pool.specs
+    check_alike(specs)
+    return replace(specs[0], horizon=max(spec.horizon for spec in specs))
 
 
 def seeds(config: RunConfig) -> SeedTree:
@@ -85,7 +92,7 @@ def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
         capacity, window = rows_of_round(dtype, plan, config.actors.simulators_of_task(K), spec.horizon), 1 + opening_rows(dtype)
     else:
         capacity, window = config.replay.capacity, rows_read(dtype, plan)
-    return RingSize(dtype, K, capacity, config.actors.actors, window)
+    return RingSize(dtype, K, capacity, config.actors.actors + config.gateway.clients, window)
 
 
 def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
@@ -157,17 +164,17 @@ def rounds(config: RunConfig, spec: TaskSpec, made: Algorithm, ring: str) -> Rou
 def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarnation: int, logs: Path) -> ActorWorker | RoundWorker:
     """Simulators' seeds depend on the task and on the actor's place among those of the task, not on what else the actor steps."""
     settings, own = config.actors, config.actors.tasks_of(index, len(config.tasks))
-    workers = settings.workers(len(config.tasks))
-    trees = [seeds(config).child("task", task).child("actor", index // len(config.tasks)) for task in own]
     tasks = np.repeat(np.array(own), settings.simulators)
+    names = [config.tasks[task] for task in tasks]
+    workers = processes(config, index)
+    trees = [seeds(config).child("task", task).child("actor", index // len(config.tasks)) for task in own]
     pool = SimulatorPool(
-        [config.tasks[task] for task in tasks],
+        names,
         [tree.child("simulator", i).integer() for tree in trees for i in range(settings.simulators)],
         config.simulator_options,
         workers=workers,
         cores=cores(index, workers) if settings.pin else None,
-        step_timeout_s=settings.step_timeout_s,
-        reset_timeout_s=settings.reset_timeout_s,
+        **settings.limits(),
         log_dir=logs / f"actor-{index}",
         wait=False,
     )
@@ -190,6 +197,13 @@ def actor(config: RunConfig, spec: TaskSpec, sink: ChunkSink, index: int, incarn
         tasks=tasks,
     )
     return RoundWorker(policy, pool, sink, recorder) if on_policy else ActorWorker(spec, policy, pool, sink, recorder)
+
+
+def processes(config: RunConfig, index: int) -> int:
+    """Of the simulators of one actor."""
+    settings, K = config.actors, len(config.tasks)
+    names = [config.tasks[task] for task in settings.tasks_of(index, K) for _ in range(settings.simulators)]
+    return hooks.processes(names, [config.simulator_options] * len(names), settings.workers(K))
 
 
 def evaluator(
@@ -218,8 +232,7 @@ def evaluator(
         own,
         config.options_of_trials(schedule),
         workers=min(settings.workers(), len(slots)),
-        step_timeout_s=config.actors.step_timeout_s,
-        reset_timeout_s=config.actors.reset_timeout_s,
+        **config.actors.limits(),
         log_dir=logs / "evaluator",
         wait=False,
     )

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from core.errors import ManyhandsError
 from manyhands.registry import Run as Row
 from manyhands.stack import ADDRESS, KEY
 from manyhands.stack_process import READY
+from simulators.guard import command
 
 _ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds our packages, checkout or site-packages."""
@@ -30,16 +30,17 @@ def start_python(
     module: str, order: Mapping[str, Any], log: Path, env: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen:
     """``python -m module`` with the order as one line of stdin, its output in ``log``, in a session of its own: a Ctrl-C reaches it only
-    through its parent.
+    through its parent. Options: ``stdout``, ``keep_open`` (stdin), ``guarded`` and ``folder``, see ``simulators.guard``.
     """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    keep_open = options.pop("keep_open", False)
+    keep_open, folder = options.pop("keep_open", False), options.pop("folder", "")
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
+            command(module, options.pop("guarded", False), folder),
             stdin=subprocess.PIPE,
             stdout=options.pop("stdout", output),
             stderr=output,
+            cwd=folder or None,
             env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
             start_new_session=True,
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 HELP = """\
 usage: manyhands COMMAND [...]
 
-  doctor                 what this machine has and lacks for training
+  doctor                 what this machine has and lacks for training; --sim rlbench: for a simulator
   presets                ready-made experiments
   train PRESET           train; --help lists every setting, --dry-run what it would cost
       [--seeds 0-4] [--backend inline|ray] [--dry-run] [--algo.tau 0.01 ...]
@@ -24,10 +24,12 @@ usage: manyhands COMMAND [...]
                          Meta-World's own experts (or random, zero) on mt10, mt50, ml10, ml45, mt1-TASK, ml1-TASK
   finetune RUN --protocol ml10 [--method all|actor|last-layer|policy|scratch|mixed] [--steps 0 5000 50000]
                          carry a run's networks on to new tasks: success over env steps
-  demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...]
+  demos collect TASK ... [-n 10] | import SOURCE ... | inspect [PATH ...] | export SOURCE ...
                          demonstrations by experts, for those that learn from them
   video RUN [--task TASK]
                          a run that acts by keyframes: a moving picture with the voxels that it chose
+  simulator --connect ADDRESS [--simulators 4]
+                         simulators of this machine for a run elsewhere that has a gateway
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -104,6 +106,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "finetune": _finetune,
         "demos": _demos,
         "video": _video,
+        "simulator": _simulator,
         "runs": _runs,
         "show": _show,
     }
@@ -121,6 +124,14 @@ def _doctor(args: list[str]) -> int:
     from rich.console import Console
 
     from manyhands.doctor import checks, exit_status, render
+
+    if options.sim:
+        _before_numpy()
+        from manyhands.doctor_sim import examine, next_command
+
+        found = examine(options.sim)
+        render(Console(), found, f"manyhands doctor --sim {options.sim}", next_command(options.sim))
+        return exit_status(found)
     from manyhands.machine import fast_step_check, matmul_check, pictures_check
 
     found = checks(options.runs, extra=[matmul_check, fast_step_check, pictures_check])
@@ -219,6 +230,13 @@ def _video(args: list[str]) -> int:
     for path in film_run(parse_run(VideoArguments, args, "video")):
         sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _simulator(args: list[str]) -> int:
+    _before_numpy()
+    from outpost.__main__ import main as client
+
+    return client(args, "manyhands simulator")
 
 
 def _runs(args: list[str]) -> int:

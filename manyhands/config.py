@@ -18,12 +18,12 @@ from learner import ranks
 from learner.settings import Config as LearnerConfig
 from learner.step import MODES
 from protocols.schedule import Schedule
+from replay.gateway_config import Config as GatewayConfig
 from replay.memory import SHM
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
-MOST_EVALUATION_SIMULATORS = 200
-"""of all tasks together, where the number is not given"""
+MOST_EVALUATION_SIMULATORS = 200  # of all tasks together, where the number is not given
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class InitConfig:
     """all: all networks, targets, temperatures and statistics; policy: the policy, what tells it its task, statistics of observations"""
 
     def __post_init__(self) -> None:
-        if not self.run and (self.step is not None or self.parts != "all"):
+        if not self.run and (self.step, self.parts) != (None, "all"):
             raise ConfigError("init.step and init.parts have no meaning without init.run")
 
 
@@ -192,6 +192,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     init: InitConfig = field(default_factory=InitConfig)
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
 
     @property
     def strict(self) -> bool:
@@ -261,14 +262,14 @@ class RunConfig:
         for task in self.tasks:
             simulators.check(task, self.simulator_options)
             simulators.check(task, self.evaluation_options)
-        if self.total_steps < 1:
-            raise ConfigError(f"total_steps is {self.total_steps}; it must be at least 1")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
-        if self.learner.compile not in MODES:
-            raise ConfigError(f"learner.compile is {self.learner.compile!r}; allowed: {', '.join(MODES)}")
+        for name, least in (("total_steps", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be {'at least 1' if least else '0 or more'}")
+        if (mode := self.learner.compile) not in MODES:
+            raise ConfigError(f"learner.compile is {mode!r}; allowed: {', '.join(MODES)}")
         _check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
+        self.gateway.check(self.actors.actors)
         ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), "cpu")
         self._check_replay()
         return self

@@ -24,6 +24,20 @@ class Counters:
     """simulators lost and replaced"""
     restarts: int = 0
     """actors and evaluators lost and replaced"""
+    planned: int = 0
+    """simulator processes replaced between two episodes, as planned"""
+    quarantined: int = 0
+    """kinds of episodes that actors play no more"""
+
+    def count(self, report: Report) -> None:
+        """Takes in what an actor did."""
+        self.steps += report.steps
+        self.stored += report.stored
+        self.episodes += len(report.episodes)
+        self.lost += report.lost
+        self.acting_version = report.version
+        self.planned += report.upkeep.planned
+        self.quarantined += len(report.upkeep.quarantined)
 
 
 @dataclass

@@ -34,8 +34,8 @@ class Check(NamedTuple):
     """One finding."""
 
     name: str
-    status: Literal["ok", "warn", "fail"]
-    """fail: training will not work. warn: it will, worse."""
+    status: Literal["ok", "warn", "fail", "skip"]
+    """fail: training will not work. warn: it will, worse. skip: it needs something else that failed."""
     found: str
     fix: str = ""
     """what to do, where there is something"""
@@ -92,14 +92,14 @@ def exit_status(found: Iterable[Check]) -> int:
     return int(any(check.status == "fail" for check in found))
 
 
-def render(console: Console, found: Iterable[Check]) -> None:
-    """Prints the findings and the next command."""
+def render(console: Console, found: Iterable[Check], again: str = "manyhands doctor", then: str = "manyhands train reach-sac") -> None:
+    """Prints the findings and the next command: ``again`` after a repair, else ``then``."""
     found = list(found)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    colours = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
     for check in found:
         text = Text(check.found)
         if check.fix and check.status != "ok":
@@ -111,9 +111,9 @@ def render(console: Console, found: Iterable[Check]) -> None:
     failed = ", ".join(check.name for check in found if check.status == "fail")
     console.print()
     if failed:
-        console.print(f"not ready: {failed}. After the fix: manyhands doctor", markup=False, highlight=False)
+        console.print(f"not ready: {failed}. After the fix: {again}", markup=False, highlight=False)
     else:
-        console.print("ready. next: manyhands train reach-sac", markup=False, highlight=False)
+        console.print(f"ready. next: {then}", markup=False, highlight=False)
 
 
 def _run_all(probes: list[Probe], deadline: float) -> list[Check]:
@@ -281,11 +281,9 @@ def _rendering() -> Check:
 
 
 def _rlbench() -> Check:
-    installed = importlib.util.find_spec("rlbench") is not None
-    place = os.environ.get("COPPELIASIM_ROOT")
-    if installed and not (place and Path(place).is_dir()):
-        return Check("rlbench", "warn", "installed, but COPPELIASIM_ROOT is no folder", "export COPPELIASIM_ROOT=/path/to/CoppeliaSim")
-    return Check("rlbench", "ok", f"{_version('rlbench')} with {place}" if installed else "none", "" if installed else "optional")
+    if importlib.util.find_spec("rlbench") is None:
+        return Check("rlbench", "ok", "none", "optional: manyhands doctor --sim rlbench says what it takes")
+    return Check("rlbench", "ok", str(_version("rlbench")), "manyhands doctor --sim rlbench examines it")
 
 
 def _version(package: str) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from core.contracts import Algorithm
+from core.errors import ConfigError
 from core.rows import encoded_columns, extra_columns
 from core.seeding import SeedTree
 from core.types import Batch, Round, Rounds, Stream, TaskSpec
@@ -76,8 +77,10 @@ def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Conso
 def simulator_speed(config: RunConfig) -> float:
     """env steps/s of all actors together on this machine's cores, random actions. All tasks are measured: some are slower."""
     settings = config.actors
+    if not settings.actors:
+        raise ConfigError("actors.actors is 0: how fast simulators elsewhere are is not known here. Allowed with --dry-run: 1 or more")
     names, workers = probed_tasks(config), settings.workers(len(config.tasks))
-    with SimulatorPool(names, range(len(names)), config.simulator_options, workers=min(workers, len(names))) as pool:
+    with SimulatorPool(names, range(len(names)), config.simulator_options, workers=min(workers, len(names)), **settings.limits()) as pool:
         generator = np.random.default_rng(0)
         pool.reset([0] * pool.size)
         begun, steps = time.monotonic(), 0

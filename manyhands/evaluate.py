@@ -115,7 +115,8 @@ def protocol_pool(
     """Simulators of every test task, and the task of each; ``repeat`` episodes in a row have one of the first ``goals`` goals."""
     names = [task for task in protocol.test_tasks for _ in range(min(PARALLEL, goals))]
     simulator = protocol.options("test") | {"goals": goals, "repeat": repeat, "frames": config.simulator_options["frames"]}
-    return names, SimulatorPool(names, [0] * len(names), simulator, workers=min(processes, len(names)), log_dir=logs / "evaluator")
+    told = {"workers": min(processes, len(names)), "log_dir": logs / "evaluator", **config.actors.limits()}
+    return names, SimulatorPool(names, [0] * len(names), simulator, **told)
 
 
 def weights_of(checkpoints: Checkpoints, which: str, step: int | None) -> Weights:

@@ -11,7 +11,7 @@ from actors.worker import Report
 from core.errors import SimulatorError
 from core.types import Rounds, Stream, TaskSpec, Weights
 from learner.device import choose
-from manyhands import build
+from manyhands import build, gateway
 from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
 from manyhands.config import RunConfig
@@ -26,7 +26,6 @@ from replay.memory import sweep
 from replay.ring import Ring
 
 EVALUATOR = "evaluator"
-
 STOP_CHECK_S = 0.5
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
@@ -43,8 +42,9 @@ class Fleet:
         self.config, self.spec, self.backend, self.run_id = config, spec, backend, run_id
         self.folder = folder.absolute()  # components may live in another working directory
         self.counters = Counters()
-        self.actors = [f"actor-{i}" for i in range(config.actors.actors)]
+        self.actors = [f"actor-{i}" for i in range(config.actors.actors)] + [gateway.NAME] * (config.gateway.clients > 0)
         self.incarnations = dict.fromkeys(self.actors, 0)
+        self.outside = gateway.Outside(config, run_id, self.folder)
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
@@ -61,16 +61,16 @@ class Fleet:
         """tasks that updates waited for when the loop last asked, although ``min_size`` is stored"""
         self.delivered: set[str] = set()
         """on-policy: the actors whose part of the round under way is there"""
-        settings, strict, plan = config.actors, config.strict, build.algorithm(config, spec).plan
+        settings, plan = config.actors, build.algorithm(config, spec).plan
         self.on_policy = isinstance(plan, Rounds)
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.infers = isinstance(plan, Stream) and plan.context > 0
         """a context is of what a policy did: demonstrations are none"""
-        self.balance = Balance(settings.actors, strict=strict, ahead=choose(config.learner.device).type == "cuda")
+        self.balance = Balance(len(self.actors), strict=config.strict, ahead=choose(config.learner.device).type == "cuda")
         if isinstance(plan, Rounds):
             self.per_call, self.call_size, self.updates_per_call = plan.episodes, 1, 1
             return
-        self.per_call = settings.steps_per_call or (1 if strict else settings.chunk or spec.horizon)
+        self.per_call = settings.steps_per_call or (1 if config.strict else settings.chunk or spec.horizon)
         """what an actor is asked for: env steps, or on-policy episodes, of each simulator"""
         self.call_size = self.per_call * settings.slots(len(config.tasks))
         """what the limiter counts of that: env steps, or one part of a round"""
@@ -119,14 +119,14 @@ class Fleet:
             backend.call(name, "load_state_dict", saved[name]) if saved and exact else backend.call(name, "begin", self.shared)
             for name in self.actors
         ]
-        for ticket in begun:
-            backend.result(ticket)
+        list(map(backend.result, begun))
         self.balance.begin()
 
     def _start_actor(self, name: str) -> None:
         index, sink = self.actors.index(name), self.backend.sink("ingest")
-        logs = self.folder / "logs"
-        self.backend.start(name, build.actor, self.config, self.spec, sink, index, self.incarnations[name], logs)
+        rest = (index, self.incarnations[name], self.folder / "logs")
+        made, rest = (gateway.make, (self.outside.door(),)) if name == gateway.NAME else (build.actor, rest)
+        self.backend.start(name, made, self.config, self.spec, sink, *rest)
 
     def _start_evaluator(self) -> None:
         self.backend.start(EVALUATOR, build.evaluator, self.config, self.spec, self.folder / "logs")
@@ -137,6 +137,7 @@ class Fleet:
     def close(self) -> None:
         """Ends all components and frees the shared memory."""
         self.backend.close()
+        self.outside.close()
         for ring in (self.ring, self.demos):
             if ring is not None:
                 ring.close()
@@ -177,7 +178,7 @@ class Fleet:
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
-        self._begin(name, "collect", self.per_call, self.shared)
+        self._begin(name, "collect", self.call_size if name == gateway.NAME else self.per_call, self.shared)
 
     def update(self, count: int) -> None:
         self._begin("learner", "update", count)
@@ -235,13 +236,10 @@ class Fleet:
             elif result.version == self.counters.version:
                 self.delivered.add(name)
                 absorbed.inserted += 1
-            self.counters.steps += result.steps
-            self.counters.stored += result.stored
+            self.counters.count(result)
             self.balance.collected(result)
-            self.counters.episodes += len(result.episodes)
-            self.counters.lost += result.lost
-            self.counters.acting_version = result.version
             absorbed.reports.append(result)
+            self.outside.metrics = result.metrics or self.outside.metrics
         elif isinstance(result, Evaluation):
             absorbed.evaluations.append(result)
         else:
@@ -262,7 +260,8 @@ class Fleet:
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
             return
         self.incarnations[name] += 1
-        self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
+        if name != gateway.NAME:  # its clients go on
+            self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self._start_actor(name)
         self._ask(name, "begin", self.shared)
 
@@ -273,7 +272,7 @@ class Fleet:
         return self._absorb_while(lambda: any(name != EVALUATOR for name in self.running))
 
     def settle_evaluation(self, stopped: Callable[[], bool]) -> Absorbed:
-        """Waits until no evaluation is under way, or ``stopped`` says so."""
+        """Until no evaluation is under way, or ``stopped`` says so."""
         return self._absorb_while(lambda: self.evaluating() and not stopped())
 
     def _absorb_while(self, going: Callable[[], bool]) -> Absorbed:
@@ -284,12 +283,9 @@ class Fleet:
 
     def state(self, *, exact: bool) -> dict[str, Any]:
         """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
-        names = ["learner", *(self.actors if exact else [])]
-        states = {name: self._ask(name, "state_dict") for name in names}
-        return states | {"fleet": self._own_state()}
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
+        states = {name: self._ask(name, "state_dict") for name in ["learner", *(self.actors if exact else [])]}
+        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
+        return states | {"fleet": own}
 
     def stage_replay(self) -> list[int]:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""

@@ -133,6 +133,14 @@ class LiveView:
         self._history.add(snapshot.success_any)
         self._show(snapshot)
 
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        if not self._silent:
+            try:
+                self.console.print(self._printable(text), markup=False, highlight=False, soft_wrap=True)
+            except (OSError, ValueError, ConsoleError):
+                self._fall_silent()
+
     def close(self) -> None:
         """Draws the last state and leaves it on screen. May be called twice."""
         if self._last is not None and self._last is not self._shown:

@@ -56,11 +56,18 @@ class Progress:
     def count(self, absorbed: Absorbed, fleet: Fleet) -> None:
         """Takes in finished episodes and the time."""
         for report in absorbed.reports:
+            for line in report.upkeep.quarantined:
+                self.say(line)
             for e in report.episodes:
                 self.episodes.append((e.episode_return, e.success_any, e.success_last))
                 self.of_tasks[e.task].append((e.episode_return, e.success_any))
         if fleet.between_rounds():
             self.speed.look(fleet.counters, rounds=fleet.on_policy)
+
+    def say(self, line: str) -> None:
+        """Something that a person should know, once."""
+        if self.view is not None:
+            self.view.say(line)
 
     def evaluated(self, found: Mapping[str, Any]) -> None:
         """Takes in an evaluation, as ``result.Outcomes`` has it."""
@@ -82,12 +89,15 @@ class Progress:
             "actor/episodes": float(counters.episodes),
             "actor/lost_simulators": float(counters.lost),
             "actor/restarts": float(counters.restarts),
+            "actor/planned_restarts": float(counters.planned),
+            "actor/quarantined": float(counters.quarantined),
             "lag/versions": float(counters.version - counters.acting_version),
             "replay/ratio": counters.updates / max(counters.stored - self.config.replay.min_size, 1),
             "replay/fill": self.fill(fleet),
             "replay/short_tasks": float(len(fleet.short)),
             "time/elapsed_s": self.elapsed_s,
             **fleet.balance.shares().metrics(),
+            **fleet.outside.metrics,
         }
         if self.episodes:
             returns, any_, last = zip(*self.episodes, strict=True)

@@ -14,7 +14,7 @@ from core.limiter import SamplesPerInsert
 from core.metrics import Averages, Metrics
 from core.treefile import snapshot
 from core.types import TaskSpec
-from manyhands import result, warm_start
+from manyhands import build, result, warm_start
 from manyhands.backends import Backend
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed
@@ -93,11 +93,10 @@ class Run:
 
     def describe(self) -> str:
         """One line on how this run works."""
-        settings, K = self.config.actors, len(self.config.tasks)
-        return (
-            f"{settings.actors} actors x {settings.slots(K)} simulators in {settings.actors * settings.workers(K)} processes; "
-            f"{self.fleet.describe_learner()}"
-        )
+        settings, slots = self.config.actors, self.config.actors.slots(len(self.config.tasks))
+        processes = sum(build.processes(self.config, actor) for actor in range(settings.actors))
+        learner = self.fleet.describe_learner() + self.fleet.outside.describe()
+        return f"{settings.actors} actors x {slots} simulators in {processes} processes; {learner}"
 
     def __enter__(self) -> "Run":
         self._handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}

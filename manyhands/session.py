@@ -75,7 +75,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_device(config)
     from core.rows import opening_rows
     from core.types import Rounds
-    from manyhands import build, warm_start
+    from manyhands import build, gateway, warm_start
     from manyhands.demos import of_run
     from replay.memory import required_bytes
 
@@ -88,6 +88,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
     of_run.check_use(config, spec)
+    gateway.check(config, spec)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):
         check_rounds(config)

@@ -85,7 +85,7 @@ def film_run(options: VideoArguments) -> list[Path]:
 def _film(config: "RunConfig", weights: Weights, task: str, options: VideoArguments) -> Iterator[tuple[Image.Image, int]]:
     """Pictures, and for how many ms each is shown."""
     seed = build.seeds(replace(config, seed=options.seed)).child("video").integer()
-    with SimulatorPool(task, [seed], config.simulator_options) as pool:
+    with SimulatorPool(task, [seed], config.simulator_options, **config.actors.limits()) as pool:
         algorithm: Any = build.algorithm(config, pool.spec)
         if pool.spec.keyframes is None:
             raise ConfigError(f"{task} is not acted in by keyframes and has no cameras: there is nothing to draw. Allowed: runs of c2farm")

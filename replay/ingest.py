@@ -130,6 +130,11 @@ class Ingest:
         """Newest incarnation seen of each writer. An actor that is started must use a larger one: also after ``load``."""
         return self.ring.state().incarnation.tolist()
 
+    def progress(self) -> list[tuple[int, int]]:
+        """Of each writer: the newest incarnation, the sequence that it must send next."""
+        state = self.ring.state()
+        return list(zip(state.incarnation.tolist(), state.sequence.tolist(), strict=True))
+
     def counts(self) -> dict[str, Any]:
         """Per task: rows and transitions since the start of the run, transitions drawable now. Then the ring's bytes, invalid chunks."""
         state = self.ring.state()

@@ -6,6 +6,10 @@ import only light packages; the heavy one is imported in ``make``.
 
 ``metaworld:reach-v3@7`` is that task with goal 7 only, counted from 0: what meta-RL calls a task, with a name, and so a replay, of its own.
 A module that has such goals says how many with ``named_goals(options)``, and its ``make`` takes the number as ``goal``.
+
+A simulator that crashes, hangs, leaks, or is an application of its own may say more, each by one name in its module: ``environment``,
+``ONE_PER_PROCESS``, ``OWN_FOLDER``, ``spec``, ``kind``, and ``restart_episodes`` and ``restart_mb`` among its options. ``simulators.hooks``
+has them all. What it starts itself should stay in its process group: then it dies with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +22,7 @@ from core.contracts import Block, BlockArrays, Simulator
 from core.errors import ConfigError, unknown
 from simulators._options import field_names
 
-_MACHINERY = {"crew", "memory", "pool", "process", "worker"}
+_MACHINERY = {"crew", "guard", "hooks", "ledger", "memory", "pool", "process", "step", "worker"}
 """Modules of this folder that are not simulators; those whose name begins with an underscore are not either."""
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import simulators
 from core.errors import ConfigError
+from simulators import hooks
 from simulators.memory import shares
 
 
@@ -25,10 +26,17 @@ class Orders:
         self.title = f"{self.names[0]} and {others} more task{'s' * (others > 1)}" if others > 0 else "".join(self.names[:1])
         """what messages call the pool"""
         self._check()
+        self.workers = hooks.processes(self.names, self.options, workers)
+        self.shares = shares(len(self.seeds), self.workers)
+        """worker -> its slots"""
+
+    def around(self, worker: int) -> hooks.Surroundings:
+        """What the process of one worker gets beside its order."""
+        return hooks.surroundings(self.names[self.shares[worker]])
 
     def of(self, worker: int, cores: Sequence[int] | None) -> dict[str, Any]:
         """The order of one worker, but for its end of the line."""
-        share = shares(len(self.seeds), self.workers)[worker]
+        share = self.shares[worker]
         return {
             "names": self.names[share],
             "options": self.options[share],

@@ -1,6 +1,7 @@
 """The reference simulator and test double: first in the data flow where nothing real is needed. It can fail in every way on purpose."""
 
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,10 +46,23 @@ class Options:
     """terminated and truncated are both true: a breach of the contract"""
     fail_variation: int = -1
     """The faults above happen in this variation only; -1: in every one."""
+    kinds: int = 0
+    """variations that leave the same rest when divided by it are of one kind; 0: there are no kinds"""
+    fail_kind: int = -1
+    """The faults above happen in variations of this kind only; -1: of every one."""
+    leak_mb: int = 0
+    """that every episode keeps"""
+    starts_child: bool = False
+    """it starts a process of its own, which it does not end"""
+    restart_episodes: int = 0
+    """after so many its process is replaced; 0: never"""
+    restart_mb: float = 0.0
+    """or when it has grown so large; 0: never"""
 
     def __post_init__(self) -> None:
         steps = {name: 0 for name in vars(self) if name.endswith("_at_step")}
-        validate(self, "dummy", action_dim=1, horizon=1, repeat=1, slow_ms=0, fail_variation=-1, **steps)
+        kept = {"kinds": 0, "fail_kind": -1, "leak_mb": 0, "restart_episodes": 0, "restart_mb": 0}
+        validate(self, "dummy", action_dim=1, horizon=1, repeat=1, slow_ms=0, fail_variation=-1, **kept, **steps)
 
 
 def tasks() -> tuple[str, ...]:
@@ -61,12 +75,19 @@ def make(task: str, seed: int, **options: Any) -> "Dummy":
     return {"point": Point, "counter": Counter}[task](task, seed, Options(**options))
 
 
+def kind(options: Options, variation: int) -> str:
+    """What is quarantined together."""
+    return f"kind {variation % options.kinds}" if options.kinds else ""
+
+
 class Dummy:
     """What both tasks share: counting, the further fields, the faults."""
 
     def __init__(self, task: str, seed: int, options: Options) -> None:
         self.seed, self.options = seed, options
         self.variation = self.t = 0
+        self._leaked: list[bytes] = []
+        self._child = subprocess.Popen(["sleep", "600"]) if options.starts_child else None
         self.action = np.zeros(options.action_dim, np.float32)
         width = self._moving_dim()
         self.previous = np.full(width, -1, np.float32)
@@ -88,6 +109,7 @@ class Dummy:
         self.action = np.zeros(self.options.action_dim, np.float32)
         if self.options.hang_in_reset and self._faulty():
             _hang()
+        self._leaked += [os.urandom(2**20) for _ in range(self.options.leak_mb)]
         self._begin()
         self.previous = np.full_like(self.previous, -1)
         return self._observe()
@@ -139,7 +161,8 @@ class Dummy:
         return obs
 
     def _faulty(self) -> bool:
-        return self.options.fail_variation in (-1, self.variation)
+        of_kind = self.options.fail_kind in (-1, self.variation % max(self.options.kinds, 1))
+        return of_kind and self.options.fail_variation in (-1, self.variation)
 
     def _fault_before(self) -> None:
         options = self.options

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.contracts import BlockArrays
+from core.errors import ConfigError
 from core.types import Field, Keyframes, TaskSpec
 
 STEP, RESET, ADVANCE = b"S", b"R", b"A"
@@ -39,6 +40,8 @@ class Memory:
         self.terminated, self.truncated, self.success = arrays["terminated"], arrays["truncated"], arrays["success"]
         self.variation = arrays["variation"]
         """(N,) int64, of the episode a slot is in or about to begin"""
+        self.skip = arrays["skip"]
+        """(N,) int64, how many variations behind it are left out when it ends"""
         self.chosen = arrays["chosen"]
         """(N,) bool, the slots RESET and ADVANCE are meant for"""
         self.progress = arrays["progress"]
@@ -78,6 +81,7 @@ def _layout(spec: TaskSpec, slots: int, workers: int) -> tuple[dict[str, tuple[i
         "action": ((slots, spec.action_dim), "float32"),
         "reward": ((slots,), "float32"),
         "variation": ((slots,), "int64"),
+        "skip": ((slots,), "int64"),
         **dict.fromkeys(("terminated", "truncated", "success", "chosen"), ((slots,), "bool")),
         **{f"{side}/{f.name}": ((slots, *f.shape), f.dtype) for side in ("obs", "closing") for f in spec.observation},
     }
@@ -86,6 +90,18 @@ def _layout(spec: TaskSpec, slots: int, workers: int) -> tuple[dict[str, tuple[i
         places[name] = (at, shape, dtype)
         at += -(-int(np.prod(shape)) * np.dtype(dtype).itemsize // _ALIGN) * _ALIGN
     return places, max(at, _ALIGN)
+
+
+def check_alike(specs: Sequence[TaskSpec]) -> None:
+    """Raises ConfigError where simulators cannot share a pool: tasks may differ, observation and action may not."""
+
+    def io(spec: TaskSpec) -> tuple:
+        return spec.observation, spec.action_dim, spec.discrete, spec.repeated, spec.keyframes
+
+    for spec in specs:
+        if io(spec) != io(specs[0]):
+            names = f"{specs[0].task} and {spec.task}"
+            raise ConfigError(f"{names} differ in observation or action; simulators of one pool need equal ones")
 
 
 def shares(slots: int, workers: int) -> list[slice]:

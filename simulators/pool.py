@@ -5,61 +5,52 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contracts import Upkeep
 from core.errors import SimulatorError
 from core.types import TaskSpec
+from simulators._diary import Diary
 from simulators._orders import Orders
+from simulators._replay import replayed
 from simulators.crew import Crew, Deadlines
-from simulators.memory import ADVANCE, RESET, STEP, shares
+from simulators.ledger import Ledger, Limits
+from simulators.memory import ADVANCE, RESET, STEP
 from simulators.process import Process
-
-
-class PoolStep(NamedTuple):
-    """One lockstep step of N simulators. Views into shared memory: valid until the next ``send``."""
-
-    obs: dict[str, NDArray]
-    """(N, ...) to act on next: the first observation of the next episode where one ended"""
-    closing: dict[str, NDArray]
-    """(N, ...) the observation that closes this transition; equals ``obs`` where the episode goes on"""
-    reward: NDArray[np.float32]
-    """(N,)"""
-    terminated: NDArray[np.bool_]
-    """(N,)"""
-    truncated: NDArray[np.bool_]
-    """(N,)"""
-    success: NDArray[np.bool_]
-    """(N,)"""
-    lost: NDArray[np.bool_]
-    """(N,) the simulator was lost in this step: discard its open episode. ``obs`` begins a fresh one, the rest is zero."""
+from simulators.step import PoolStep
 
 
 class SimulatorPool:
     """N simulators in W processes. Make it in a thread that lives as long as the pool: the kernel ends the workers with that thread.
 
-    A worker that crashes, hangs or breaks the simulator's contract is killed with all it started and replaced; each of its slots goes
-    on with a later variation and is reported as ``lost``. ``failures`` counts them, ``last_failure`` tells of the last in one line.
+    A worker that crashes, hangs or breaks the simulator's contract is killed with all it started and replaced; each of its slots goes on
+    with a later variation and is reported as ``lost``. One whose simulator asks for it is replaced between two episodes, and nothing is
+    lost. ``ledger`` says when, and what is played no more. ``recv`` waits for a worker that is being replaced, too; ``recv_any`` does not.
 
     Args:
         name: ``metaworld:reach-v3``, or one name per simulator; their observations and actions must be alike.
         seeds: one per simulator, N in all.
         options: of the simulators, or one mapping per simulator.
-        workers: W, at most N. Each steps consecutive slots, with one call where the simulator offers that.
+        workers: W, at most N. Each steps consecutive slots, with one call where the simulator offers that. N where a simulator needs a
+            process of its own (``simulators.hooks``).
         cores: to which workers are pinned, one each (see ``simulators.process.cores``); None: the operating system decides.
         step_timeout_s: longest that one simulator may take for one step.
         reset_timeout_s: longest that one simulator may take for one reset.
-        launch_timeout_s: longest that a worker may take to make its simulators.
+        launch_timeout_s: longest that one simulator may take to be made.
         max_failures: failures of one worker without a completed step in between that end the pool.
-        log_dir: where the workers' output goes, ``simulators-<worker>.log``; None: temporary files.
+        quarantine_after: failures of one kind of episode without a completed one in between, after which it is passed over; 0: never.
+        log_dir: where the workers' output goes, ``simulators-<worker>.log``, and what happened to them, ``pool.log``; None: temporary
+            files, and nowhere.
         wait: False returns while the workers still make their simulators, which takes seconds; ``ready`` then waits.
 
     Raises:
         ConfigError: unknown simulator, task or option; impossible value.
         MissingExtra: the package behind the simulator is not installed.
-        SimulatorError: not retryable; a worker failed ``max_failures`` times. Also of every method below. The pool is closed then.
+        SimulatorError: not retryable; a worker failed ``max_failures`` times, or all episodes of a task are quarantined. Also of every
+            method below. The pool is closed then.
     """
 
     def __init__(  # noqa: PLR0913 - every limit can be set, all have defaults
@@ -74,37 +65,37 @@ class SimulatorPool:
         reset_timeout_s: float = 120.0,
         launch_timeout_s: float = 120.0,
         max_failures: int = 5,
+        quarantine_after: int = 3,
         log_dir: Path | None = None,
         wait: bool = True,
     ) -> None:
         orders = Orders(name, seeds, options, workers)
-        self.name, self.size, self.failures, self.last_failure = orders.title, len(seeds), 0, ""
-        logs = _log_files(log_dir, workers)
-        self._max_failures, self._fd = max_failures, os.memfd_create("simulators")
-        self.shares = shares(self.size, workers)
+        self.name, self.size, self._fd = orders.title, len(seeds), os.memfd_create("simulators")
+        self.shares, self._all = orders.shares, range(orders.workers)
         """worker -> its slots"""
-        processes = [Process(orders.of(w, cores), self._fd, logs[w]) for w in range(workers)]
+        limits = Limits(max_failures, quarantine_after)
+        self.ledger = Ledger(orders.names, orders.options, orders.workers, limits)
+        self._diary = Diary(log_dir)
+        processes = [Process(orders.of(w, cores), self._fd, self._diary.of_worker(w), orders.around(w)) for w in self._all]
         deadlines = Deadlines(step_timeout_s, reset_timeout_s, launch_timeout_s)
-        self._crew = Crew(self.name, processes, self.size, self._fd, deadlines)
-        self._all, self._closed = range(workers), False
+        self._crew = Crew(self.name, processes, self.size, self._fd, deadlines, self._lost)
+        self._closed = self._met = False
         self._stepping: set[int] = set()
-        self._met = False
+        self._kept: dict[int, dict[str, NDArray]] = {}
+        """workers that are replaced between two episodes -> the observations that closed the last one"""
         with self._closed_on_error():
-            self._crew.start(self._all)
+            for w in self._all:
+                self._crew.bring(w)
         if wait:
             self.ready()
 
     def ready(self) -> None:
         """Waits until all simulators are made: what ``wait=False`` left out. Before that only ``size`` and ``close`` are of use."""
-        if self._met:
-            return
-        with self._closed_on_error():
-            failed = self._crew.meet(self._all)
-            while failed:
-                self._count(failed)
-                failed = self._crew.launch(failed)
-        self._met = True
-        self._adopt()
+        if not self._met:
+            with self._closed_on_error():
+                self._crew.wait(self._all)
+            self._met = True
+            self._adopt()
 
     def _adopt(self) -> None:
         """Takes the views that every step returns: they are made once."""
@@ -124,9 +115,11 @@ class SimulatorPool:
     def reset(self, variations: Sequence[int] | NDArray[np.int64]) -> None:
         """Begins episode ``variations[i]`` in slot i. Where that fails the slot takes a later one: see ``self.variations``."""
         self._finish()
-        self._memory.variation[:] = variations
-        self._memory.chosen[:] = True
-        self._replace(self._run(RESET))
+        with self._closed_on_error():
+            self._memory.variation[:] = [self.ledger.allowed(slot, int(variation)) for slot, variation in enumerate(variations)]
+            self._memory.chosen[:] = self._crew.playing = True
+            self._run(RESET)
+            self._look_ahead()
 
     def send(self, actions: NDArray[np.float32], workers: Iterable[int] | None = None) -> None:
         """Starts one step and returns at once. ``actions`` (N, A) in [-1, 1].
@@ -146,6 +139,7 @@ class SimulatorPool:
             if not np.isfinite(actions[rows]).all():
                 self._refuse(actions)
             self._memory.action[rows] = actions[rows]
+            self._step.lost[rows] = False
         self._stepping.update(chosen)
         self._crew.send(STEP, chosen)
 
@@ -153,9 +147,11 @@ class SimulatorPool:
         """Waits for every step that ``send`` started."""
         if not self._stepping:
             raise SimulatorError(f"{self.name}: recv() without send()", retryable=False)
-        stepping = list(self._stepping)
-        self._step.lost[:] = False
-        self._stepped(stepping, self._crew.wait(stepping))
+        for w in self._all if len(self._stepping) < len(self._all) else ():
+            if w not in self._stepping:  # what was lost earlier is told
+                self._step.lost[self.shares[w]] = False
+        while self._stepping:
+            self._receive(some=False)
         return self._step
 
     def recv_any(self) -> tuple[list[int], PoolStep]:
@@ -166,18 +162,39 @@ class SimulatorPool:
         """
         if not self._stepping:
             raise SimulatorError(f"{self.name}: recv_any() without send()", retryable=False)
-        done, failed = self._crew.wait_any(self._stepping)
-        self._stepped(done, failed)
+        while not (done := self._receive(some=True)):
+            pass
         return done, self._step
 
-    def _stepped(self, workers: list[int], failed: dict[int, str]) -> None:
-        self._stepping.difference_update(workers)
-        for w in workers:
-            self._step.lost[self.shares[w]] = w in failed
-            if w not in failed:
-                self._crew.processes[w].strikes = 0
-        if failed:
-            self._replace(failed)
+    def _receive(self, *, some: bool) -> list[int]:
+        """The workers whose steps are done; not those that were healthy and are being replaced, which come later."""
+        with self._closed_on_error():
+            done = self._crew.wait(self._stepping, some=some)
+            if self.ledger.watching or self._kept:
+                done = [w for w in done if not self._between(w)]
+            self._stepping.difference_update(done)
+            self._look_ahead()
+        for w in done:
+            if not self._step.lost[self.shares[w].start]:
+                self.ledger.strikes[w] = 0
+        return done
+
+    def _between(self, w: int) -> bool:
+        """Takes in which episodes of a worker have ended. Whether it is replaced now, before the next goes on."""
+        memory, share = self._memory, self.shares[w]
+        if (closing := self._kept.pop(w, None)) is not None:
+            for name, array in memory.closing.items():
+                array[share] = closing[name]
+            return False
+        why = ""
+        for slot in (np.flatnonzero(memory.terminated[share] | memory.truncated[share]) + share.start).tolist():
+            self.ledger.ended(w, slot, int(memory.variation[slot] - memory.skip[slot]) - 1)
+            why = why or self.ledger.due(w, slot, self._crew.processes[w].mb() if self.ledger.weighs(slot) else 0.0)
+        if why:
+            self._kept[w] = {name: array[share].copy() for name, array in memory.closing.items()}
+            self._crew.bring(w, leave=True)
+            self._diary.write(self.ledger.drain())
+        return bool(why)
 
     def _refuse(self, actions: NDArray) -> NoReturn:
         wanted = f"finite numbers of shape {self._memory.action.shape}"
@@ -194,9 +211,26 @@ class SimulatorPool:
         Raises:
             SimulatorError: not retryable; an episode ends within its actions, so they are not of an open episode of this simulator.
         """
-        # A failure moves its slots on to another variation: begin again. The limit on failures ends this.
-        while not self._try_replay(np.asarray(variations, np.int64), actions):
-            pass
+        wanted = np.asarray(variations, np.int64)
+        with self._closed_on_error():
+            while True:  # a failure moves its slots on to another variation: begin again. The limit on failures ends this
+                self.reset(wanted)
+                if np.array_equal(self.variations, wanted) and replayed(self.name, self._memory, actions, lambda: self._run(ADVANCE)):
+                    return
+
+    @property
+    def failures(self) -> int:
+        """Workers that were lost and replaced."""
+        return self.ledger.failures
+
+    @property
+    def last_failure(self) -> str:
+        """Of the last of them, in one line."""
+        return self.ledger.last_failure
+
+    def upkeep(self) -> Upkeep:
+        """What was done for the simulators since one last asked."""
+        return self.ledger.upkeep()
 
     def close(self) -> None:
         """Ends all workers. May be called twice."""
@@ -211,29 +245,12 @@ class SimulatorPool:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _try_replay(self, variations: NDArray[np.int64], actions: Sequence[NDArray[np.float32]]) -> bool:
-        self.reset(variations)
-        if not np.array_equal(self.variations, variations):
-            return False
-        memory, lengths = self._memory, np.array([len(taken) for taken in actions])
-        for t in range(lengths.max()):
-            memory.chosen[:] = lengths > t
-            for slot in np.flatnonzero(memory.chosen).tolist():
-                memory.action[slot] = actions[slot][t]
-            failed = self._run(ADVANCE)
-            if failed:
-                self._replace(failed)
-                return False
-            ended = np.flatnonzero(memory.chosen & (memory.terminated | memory.truncated))
-            if len(ended):
-                where = f"slot {ended[0]} ended its episode at action {t + 1} of {lengths[ended[0]]}"
-                raise SimulatorError(f"{self.name}: replay of {where}; they are not of an open episode", retryable=False)
-        return True
-
-    def _run(self, command: bytes) -> dict[int, str]:
-        """One command to all workers; returns the failed."""
+    def _run(self, command: bytes) -> bool:
+        """One command to all workers. Whether one failed, and was replaced."""
+        before = self.ledger.failures
         self._crew.send(command, self._all)
-        return self._crew.wait(self._all)
+        self._crew.wait(self._all)
+        return self.ledger.failures > before
 
     def _finish(self) -> None:
         """Ends a step that was sent and not yet received."""
@@ -242,34 +259,35 @@ class SimulatorPool:
         if self._stepping:
             self.recv()
 
-    def _replace(self, failed: Mapping[int, str]) -> None:
-        """New workers for the failed ones, each slot at a variation it has not tried yet."""
-        with self._closed_on_error():
-            while failed:
-                self._count(failed)
-                failed = self._restart(list(failed))
+    def _lost(self, w: int, reason: str, slot: int | None) -> float:
+        """Of the crew: each slot of a worker that failed goes on with a variation it has not tried yet."""
+        tail, memory = self._crew.processes[w].tail(), self._crew.memory
+        try:
+            pause = self.ledger.failed(w, reason, slot, 0 if slot is None or memory is None else int(memory.variation[slot]))
+        except SimulatorError as error:
+            raise SimulatorError(f"{error}; its last words:\n{tail}", retryable=False) from None
+        finally:
+            self._diary.write(self.ledger.drain())
+        if self._crew.playing:
+            self._pass_over(w)
+        return pause
 
-    def _restart(self, workers: list[int]) -> dict[int, str]:
-        memory = self._memory
-        for w in workers:
-            share = self.shares[w]
-            memory.variation[share] += 1
-            for results in (memory.reward, memory.terminated, memory.truncated, memory.success):
-                results[share] = 0
-        memory.chosen[:] = True
-        failed = self._crew.launch(workers)
-        launched = [w for w in workers if w not in failed]
-        self._crew.send(RESET, launched)
-        return failed | self._crew.wait(launched)
+    def _pass_over(self, w: int) -> None:
+        memory, share = self._memory, self.shares[w]
+        for slot in range(self.size)[share]:
+            memory.variation[slot] = self.ledger.allowed(slot, int(memory.variation[slot]) + 1)
+        if w in self._kept:  # its last episodes were whole
+            return
+        self._step.lost[share] = True
+        for results in (memory.reward, memory.terminated, memory.truncated, memory.success):
+            results[share] = 0
 
-    def _count(self, failed: Mapping[int, str]) -> None:
-        for w, reason in failed.items():
-            process = self._crew.processes[w]
-            self.failures, self.last_failure = self.failures + 1, reason
-            process.strikes += 1
-            if process.strikes >= self._max_failures:
-                times = f"failed {process.strikes} times in a row (max_failures)"
-                raise SimulatorError(f"{reason}. Worker {w} {times}; its last words:\n{process.tail()}", retryable=False)
+    def _look_ahead(self) -> None:
+        """Tells the workers that are idle which variations to leave out."""
+        idle = [w for w in self._all if w not in self._stepping] if self.ledger.quarantined else []
+        for slot in [slot for w in idle for slot in range(self.size)[self.shares[w]]]:
+            following = int(self.variations[slot]) + 1
+            self._memory.skip[slot] = self.ledger.allowed(slot, following) - following
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
@@ -279,10 +297,3 @@ class SimulatorPool:
         except BaseException:
             self.close()
             raise
-
-
-def _log_files(log_dir: Path | None, workers: int) -> list[Path | None]:
-    if log_dir is None:
-        return [None] * workers
-    log_dir.mkdir(parents=True, exist_ok=True)
-    return [log_dir / f"simulators-{w}.log" for w in range(workers)]

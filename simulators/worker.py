@@ -22,6 +22,8 @@ from core.types import Observation
 from simulators.memory import ADVANCE, DONE, IDLE, RESET, RESETTING, STEP, STEPPING, Memory, shares, specs_to_json
 
 PR_SET_PDEATHSIG = 1
+MADE = b" "
+"""is said of each simulator that was made, so that the deadline of the next begins; the parent reads it as a part of the JSON behind"""
 
 
 def main() -> None:
@@ -34,8 +36,11 @@ def main() -> None:
         os.sched_setaffinity(0, {order["core"]})
     line = socket.socket(fileno=order["socket"])
     names = order["names"]
+    made = []
     try:
-        made = [simulators.make(name, seed, **options) for name, seed, options in zip(names, order["seeds"], order["options"], strict=True)]
+        for name, seed, options in zip(names, order["seeds"], order["options"], strict=True):
+            made.append(simulators.make(name, seed, **options))
+            line.sendall(MADE)
     except (ConfigError, MissingExtra) as error:
         line.sendall(json.dumps({"error": type(error).__name__, "message": str(error)}).encode() + b"\n")
         return
@@ -92,7 +97,7 @@ class Worker:
         if ended.any():
             slots = (np.flatnonzero(ended) + self.share.start).tolist()
             for slot in slots:
-                memory.variation[slot] += 1
+                memory.variation[slot] += 1 + memory.skip[slot]
                 self._reset(slot)
             self._check_finite(memory.obs, "first observation")
 

@@ -8,6 +8,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line sets i
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script, and processes that tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import pytest
 import torch
 
+from tests.rlbench_place import rlbench_double, rlbench_place, rlbench_variants  # noqa: F401 - fixtures of all tests
+
 torch.set_num_threads(1)  # tensors of tests are tiny, and two threads that wait for each other on busy cores are slower by far
+
+
+@pytest.fixture(autouse=True)
+def _in_the_same_folder():
+    """A test that leaves the process elsewhere would break others, far away."""
+    here = os.getcwd()
+    yield
+    there = os.getcwd()
+    os.chdir(here)
+    assert there == here

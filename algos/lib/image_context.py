@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from algos.lib import settings
-from algos.lib.posterior import VARIANCE_FLOOR, product_of_gaussians
 from algos.lib.qattention import SLOPE, Params
-from core.types import Seen
+from outpost.policies.image_context import STRIDE, VARIANCE_FLOOR, memory
 
-CHANNELS, STRIDE, HIDDEN = 32, 2, 512
+__all__ = ["CORRECTED", "PAPER", "Config", "encode", "encoded", "init_encoder", "memory", "recalled"]
+
+CHANNELS, HIDDEN = 32, 512
 """of both convolutions; units of the dense layer"""
 
 
@@ -101,18 +102,15 @@ def encode(params: Mapping[str, Tensor], rgb: Tensor, action: Tensor, reward: Te
     return mean, F.softplus(raw).clamp(min=VARIANCE_FLOOR)
 
 
-# ---- acting: what N simulators remember of a trial, plain arrays ------------------------------------------------------------
-
-
-def memory(N: int, pixels: tuple[int, ...], config: Config) -> dict[str, NDArray]:
-    """Of simulators that have seen nothing."""
-    R, Z = config.recent, config.latent
-    nothing = {"mean": np.zeros((N, R, Z), np.float32), "variance": np.ones((N, R, Z), np.float32), "z": np.zeros((N, Z), np.float32)}
-    counts = {"count": np.zeros(N, np.int64), "recalled": np.zeros(N, np.int64)}
-    return {**nothing, **counts, "rgb": np.zeros((N, *pixels), np.uint8)}
-
-
 @torch.no_grad()
+def encoded(params: Mapping[str, NDArray], rgb: NDArray, action: NDArray, reward: NDArray, config: Config) -> tuple[NDArray, NDArray]:
+    """``encode`` of arrays."""
+    encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
+    images, actions, rewards = (torch.from_numpy(np.ascontiguousarray(part)) for part in (rgb, action, reward))
+    mean, variance = encode(encoder, images, actions, rewards, config)
+    return mean.numpy(), variance.numpy()
+
+
 def recalled(params: Mapping[str, NDArray], rgb: NDArray[np.uint8], action: NDArray, reward: NDArray, config: Config) -> dict[str, NDArray]:
     """The memory (1, ...) with which a trial begins that is to know n transitions already, oldest first, made by whomever.
 
@@ -122,49 +120,8 @@ def recalled(params: Mapping[str, NDArray], rgb: NDArray[np.uint8], action: NDAr
         reward: (n,)
     """
     after, n = memory(1, rgb.shape[1:], config), len(reward)
-    encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
-    images, actions, rewards = (torch.from_numpy(np.ascontiguousarray(part)) for part in (rgb, action, reward))
-    parts = encode(encoder, images, actions, rewards, config)
     newest = np.arange(max(0, n - config.recent), n)
-    for name, part in zip(("mean", "variance"), parts, strict=True):
-        after[name][0, newest % config.recent] = part.numpy()[newest]
+    for name, part in zip(("mean", "variance"), encoded(params, rgb, action, reward, config), strict=True):
+        after[name][0, newest % config.recent] = part[newest]
     after["recalled"][:] = n
     return after
-
-
-@torch.no_grad()
-def remembered(
-    params: Mapping[str, NDArray], before: Mapping[str, NDArray] | None, seen: Seen, rgb: NDArray[np.uint8], config: Config
-) -> dict[str, NDArray]:
-    """With the last transition of each simulator, whose reward is known now; a trial begins with what is ``recalled``, usually nothing.
-
-    Args:
-        rgb: (N, H, W, 3) that is seen now.
-    """
-    if before is None:
-        return {**memory(len(rgb), rgb.shape[1:], config), "rgb": rgb.copy()}
-    encoder = {name: torch.from_numpy(np.asarray(leaf)) for name, leaf in params.items()}
-    image, action, reward = (torch.from_numpy(np.ascontiguousarray(part)) for part in (before["rgb"], seen.action, seen.reward))
-    after = {name: part.copy() for name, part in before.items()}
-    rows, slot = np.flatnonzero(~seen.trial), before["count"] % config.recent
-    for name, part in zip(("mean", "variance"), encode(encoder, image, action, reward, config), strict=True):
-        after[name][rows, slot[rows]] = part.numpy()[rows]
-    after["count"] = np.where(seen.trial, before["recalled"], before["count"] + 1)
-    return {**after, "recalled": np.zeros_like(before["recalled"]), "rgb": rgb.copy()}
-
-
-def inferred(remembers: Mapping[str, NDArray], seen: Seen, noise: NDArray[np.float32] | None, config: Config) -> NDArray[np.float32]:
-    """z (N, Z): drawn where an episode begins from the posterior of C of the newest transitions, else as it was.
-
-    Args:
-        noise: (N, Z + C) standard normal; None: the posterior's mean, of the newest.
-    """
-    Z, C, count = config.latent, config.context, remembers["count"][:, None]
-    known = np.maximum(np.minimum(count, config.recent), 1)
-    back = np.arange(C)[None] % known if noise is None else (torch.special.ndtr(torch.from_numpy(noise[:, Z:])).numpy() * known).astype(int)
-    slots = ((count - 1 - np.minimum(back, known - 1)) % config.recent)[..., None]
-    chosen = [torch.from_numpy(np.take_along_axis(remembers[name], slots, 1)) for name in ("mean", "variance")]
-    mean, variance = (part.numpy() for part in product_of_gaussians(*chosen))
-    mean, variance = np.where(count > 0, mean, np.float32(0)), np.where(count > 0, variance, np.float32(1))
-    z = mean if noise is None else mean + np.sqrt(variance) * noise[:, :Z]
-    return np.where(seen.episode[:, None], z, remembers["z"]).astype(np.float32)

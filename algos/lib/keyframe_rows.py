@@ -1,4 +1,4 @@
-"""Between what is seen and done by next-best poses, live or in a demonstration, and the columns of replay."""
+"""From demonstrations to the columns of replay, which ``outpost.policies.keyframe_rows`` fills live."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,24 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algos.lib import grids, scene_shift
-from algos.lib.next_best_pose import Choice, Space
-from algos.lib.voxels import Sparse, cloud, flat, voxelise
+from algos.lib.next_best_pose import Space
+from algos.lib.voxels import voxelise
 from core.demos import Chain, Demo, chains
 from core.poses import Target, action_of, target_of
-from core.types import Field, TaskSpec
+from core.types import TaskSpec
+from outpost.policies.keyframe_rows import LiveRows, Looked
 
 BINS = 256
 """of a rotation's angle at most: they are numbered by a uint8"""
-
-
-class Looked(NamedTuple):
-    """What one observation came to."""
-
-    choice: Choice
-    grids: list[Sparse]
-    """of each depth"""
-    rgb: NDArray[np.uint8] | None = None
-    """(H, W, 3) of the first camera, where images are kept"""
 
 
 class Augmentation(NamedTuple):
@@ -37,7 +28,7 @@ class Augmentation(NamedTuple):
     turn: float = 0.0
 
 
-class KeyframeRows:
+class KeyframeRows(LiveRows):
     """Rows of one kind of simulator.
 
     Args:
@@ -46,43 +37,10 @@ class KeyframeRows:
     """
 
     def __init__(self, spec: TaskSpec, space: Space, room: int, augmentation: Augmentation, *, image: bool) -> None:
-        self.space, self.room, self.augmentation, self.image = space, room, augmentation, image
-        self.keyframes, self.horizon = space.keyframes, spec.horizon
         shapes = {field.name: field.shape for field in spec.observation}
-        self.pixels = shapes[f"{self.keyframes.cameras[0]}_rgb"]
-        """(H, W, 3) of the first camera"""
-
-    def encoded(self) -> tuple[Field, ...]:
-        """Grids, and the middles (L - 1, 3) of the cubes that all depths but the first saw."""
-        middles = Field("centre", (self.space.depths - 1, 3), "float32", "metres")
-        images = (Field("context_rgb", self.pixels, "uint8"),) if self.image else ()
-        return (*grids.columns(self.room, self.space.depths), middles, *images)
-
-    def fields(self) -> tuple[Field, ...]:
-        """What was chosen: a voxel's number of each depth, and of each head."""
-        heads = [Field("rotation", (3,), "uint8")] * self.keyframes.rotation + [Field("grip", (), "uint8")]
-        heads += [Field("collide", (), "uint8")] * self.keyframes.collisions
-        return (Field("voxel", (self.space.depths,), "uint16"), *heads)
-
-    def cloud(self, shown: Mapping[str, NDArray], i: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Points and colours (n, 3) that all cameras of observation ``i`` show."""
-        told = [[shown[f"{name}_{part}"][i] for part in ("depth", "intrinsics", "extrinsics")] for name in self.keyframes.cameras]
-        colours = [shown[f"{name}_rgb"][i].reshape(-1, 3) for name in self.keyframes.cameras]
-        return np.concatenate([cloud(*parts) for parts in told]), np.concatenate(colours)
-
-    def rgb(self, shown: Mapping[str, NDArray], i: int) -> NDArray[np.uint8] | None:
-        """(H, W, 3) where images are kept."""
-        return shown[f"{self.keyframes.cameras[0]}_rgb"][i] if self.image else None
-
-    def encoding(self, looked: Looked) -> dict[str, NDArray]:
-        """The columns of ``encoded``."""
-        images = {} if looked.rgb is None else {"context_rgb": looked.rgb}
-        return {**grids.pack(looked.grids, self.room), "centre": looked.choice.centre, **images}
-
-    def labels(self, choice: Choice) -> dict[str, NDArray]:
-        """The columns of ``fields``."""
-        told = {"rotation": choice.rotation, "grip": np.array(choice.grip), "collide": np.array(choice.collide)}
-        return {"voxel": flat(choice.translation, self.space.voxels), **{field.name: told[field.name] for field in self.fields()[1:]}}
+        assert spec.keyframes is not None, "whose rows are of keyframes"
+        super().__init__(space, room, shapes[f"{spec.keyframes.cameras[0]}_rgb"], image=image)
+        self.space, self.keyframes, self.augmentation, self.horizon = space, spec.keyframes, augmentation, spec.horizon
 
     def of_demo(self, demo: Demo, rng: np.random.Generator) -> list[dict[str, NDArray]]:
         """See ``core.abilities.Encoding.encode_demo``; each chain as often as the augmentation says."""

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-VARIANCE_FLOOR = 1e-7
-"""least variance that one transition's Gaussian has"""
+from outpost.policies.image_context import VARIANCE_FLOOR
+
+__all__ = ["VARIANCE_FLOOR", "kl_to_prior", "product_of_gaussians"]
 
 
 def product_of_gaussians(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

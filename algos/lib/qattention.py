@@ -18,11 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import ConfigError
+from outpost.policies.qattention import SLOPE, TEMPERATURE
 
-SLOPE = 0.02
-"""of leaky ReLUs"""
-TEMPERATURE = 0.01
-"""of the spatial softmax"""
 Params = dict[str, Tensor]
 """``NAME.w`` and ``NAME.b``; weights (out, in) of layers without extent, (out, in, 3, 3, 3) of the others"""
 

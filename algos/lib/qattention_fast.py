@@ -20,9 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from algos.lib.qattention import SLOPE, TEMPERATURE, Sizes, Values, coordinates
-
-COLD = -60.0
-"""exponent below which a softmax's weight counts as that much: less would be numbers too small for a CPU to be quick with"""
+from outpost.policies.qattention import COLD
 
 ONEDNN = (torch.float32, torch.bfloat16)
 """types of a CPU's convolution library"""

@@ -33,6 +33,12 @@ class DirectSink:
     def discard_episode(self, writer: int, episode: int) -> None:
         self.ingest.discard_episode(writer, episode)
 
+    def take_over(self, writer: int, incarnation: int) -> None:
+        self.ingest.take_over(writer, incarnation)
+
+    def progress(self) -> list[tuple[int, int]]:
+        return self.ingest.progress()
+
 
 class Inline:
     """Calls run when they are made; ``background`` calls run in one thread beside them."""

@@ -93,6 +93,13 @@ class RaySink:
         self.flush()
         _get(self.ingest.call.remote("discard_episode", writer, episode), "ingest")
 
+    def take_over(self, writer: int, incarnation: int) -> None:
+        self.flush()
+        _get(self.ingest.call.remote("take_over", writer, incarnation), "ingest")
+
+    def progress(self) -> list[tuple[int, int]]:
+        return _get(self.ingest.call.remote("progress"), "ingest")
+
 
 class RayBackend:
     """See the module.

@@ -2,15 +2,17 @@
 
 import ast
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from core.errors import ConfigError
 from manyhands.arguments import runs_root
 from manyhands.demos.collect import Plan
+from manyhands.demos.export import Action
 from manyhands.demos.store import home
 
 
@@ -35,7 +37,7 @@ class CollectArguments:
     """of the simulator"""
     processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """that collect side by side"""
-    retries: int = 3
+    retries: int = 4
     """further variations that are tried where one fails"""
     timeout: float = 300.0
     """seconds that one demonstration may take"""
@@ -55,12 +57,39 @@ class CollectArguments:
 
 @dataclass(frozen=True)
 class ImportArguments:
-    """Demonstrations of RLBench that lie as numpy files, TASK.NUMBER.npz."""
+    """Demonstrations of RLBench: its own folders, TASK/variation0/episodes/episode0, or numpy files, TASK.NUMBER.npz. Neither is run."""
 
     source: tyro.conf.Positional[tuple[Path, ...]]
     """files, or folders that hold them"""
+    cameras: str = "front"
+    """which pictures of RLBench's own folders: some of front,left_shoulder,right_shoulder,overhead,wrist"""
     out: Path = field(default_factory=usual_folder)
     """folder of all demonstrations; files are OUT/rlbench/TASK/000.demo and so on. What is there already is kept"""
+
+    def camera_names(self) -> tuple[str, ...]:
+        """``front,wrist`` -> (``front``, ``wrist``)"""
+        return tuple(name.strip() for name in self.cameras.split(",") if name.strip())
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Demonstrations as a data set of others: rows of an observation and the pose to go to from there."""
+
+    source: tyro.conf.Positional[tuple[Path, ...]]
+    """files, or folders that hold them, such as runs/demos/blocks/touch"""
+    format: Literal["hdf5", "lerobot"]
+    """one HDF5 file as robomimic has them, or a folder as LeRobotDataset v3.0"""
+    out: Path
+    """folder; not there yet, or empty"""
+    action: Action = "next-keyframe"
+    """the pose of the next keyframe, or of the next observed frame, as numbers x y z qx qy qz qw open"""
+    fps: int = 10
+    """lerobot: rows per second of its clock. Rows are not evenly apart, it only counts them"""
+
+    def check(self) -> None:
+        """Raises ConfigError where something cannot be."""
+        if not 1 <= self.fps <= 1000:
+            raise ConfigError(f"--fps is {self.fps}. Allowed: 1 to 1000")
 
 
 @dataclass(frozen=True)
@@ -87,3 +116,17 @@ def parsed(options: tuple[str, ...]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             values[name] = value
     return values
+
+
+def files_of(paths: Sequence[Path], ending: str) -> list[Path]:
+    """All files with this ending, in folders too, sorted.
+
+    Raises:
+        ConfigError: there is no such file or folder.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists() and path != usual_folder():
+            raise ConfigError(f"there is no {path}")
+        found += [path] if path.is_file() else sorted(path.rglob(f"*{ending}"))
+    return [path for path in found if not path.name.startswith(".")]

@@ -36,7 +36,7 @@ class Plan:
     seed: int = 0
     """of the simulator"""
     processes: int = 1
-    retries: int = 3
+    retries: int = 4
     """further variations that are tried where one fails"""
     timeout_s: float = 300.0
     """longest that one demonstration may take"""

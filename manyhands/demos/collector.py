@@ -6,9 +6,11 @@ What the simulator finds wrong in an episode is answered; whatever else goes wro
 import datetime
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ from core.demos import Demo, check
 from core.errors import ConfigError, DemoError, ManyhandsError, SimulatorError
 from core.poses import action_of
 from manyhands import __version__
+from manyhands.demos.collect import STRIDE
 from manyhands.seed_process import end_with_parent
+
+PACKAGES = ("numpy", "mujoco", "metaworld")
 
 
 def main() -> None:
@@ -31,6 +36,8 @@ def main() -> None:
         try:
             simulator = made(order["task"], order["seed"], order["options"])
         except ManyhandsError as error:
+            if not final(error):
+                raise
             answer({"fatal": str(error)})
             return
         answer({"ready": True})
@@ -43,6 +50,11 @@ def main() -> None:
             except (SimulatorError, DemoError) as error:
                 answer({"failed": str(error)})
         simulator.close()
+
+
+def final(error: ManyhandsError) -> bool:
+    """Whether no other process could make the simulator either; otherwise this one ends with its failure, which counts as a try."""
+    return not (isinstance(error, SimulatorError) and error.retryable)
 
 
 def made(task: str, seed: int, options: Mapping[str, Any]) -> Any:
@@ -91,10 +103,15 @@ def replayed(simulator: Simulator, demo: Demo, variation: int) -> bool:
 
 def with_provenance(demo: Demo, order: Mapping[str, Any], asked: Mapping[str, Any]) -> Demo:
     """The demonstration, and how it came about."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now, variation = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), asked["variation"]
     told = {"made_by": "manyhands demos collect", "manyhands": __version__, "created": now, "replayed": "yes" if order["replay"] else "no"}
-    made = {"seed": str(order["seed"]), "variation": str(asked["variation"]), "options": json.dumps(order["options"], sort_keys=True)}
-    return demo._replace(info={**demo.info, **told, **made})
+    made = {"seed": str(order["seed"]), "variation": str(variation), "options": json.dumps(order["options"], sort_keys=True)}
+    return demo._replace(info={**versions(), **demo.info, **told, **made, "tries": str(variation // STRIDE + 1)})
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what this process simulates with; a simulator that knows better says so in its demonstrations."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES if name in sys.modules}
 
 
 @contextmanager

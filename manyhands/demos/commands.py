@@ -1,4 +1,4 @@
-"""``manyhands demos collect``, ``import`` and ``inspect``: what they print, and their exit codes."""
+"""``manyhands demos ...``: which command is which, and what ``collect`` and ``inspect`` print; ``exchange`` beside this has the others."""
 
 import sys
 import time
@@ -11,18 +11,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from core import demofile
-from core.errors import ConfigError, DemoError, unknown
+from core.errors import DemoError, unknown
 from manyhands.arguments import parse
-from manyhands.demos import rlbench, store
-from manyhands.demos.arguments import CollectArguments, ImportArguments, InspectArguments, usual_folder
+from manyhands.demos import store
+from manyhands.demos.arguments import CollectArguments, InspectArguments, files_of, usual_folder
 from manyhands.demos.collect import State, collect
+from manyhands.demos.exchange import export_, import_
 
 HELP = """\
 usage: manyhands demos COMMAND [...]
 
   collect TASK ... [-n 10]   demonstrations by the simulator's own expert; --help lists retries, deadline, processes
-  import SOURCE ...          demonstrations of RLBench that lie as numpy files
+  import SOURCE ...          demonstrations of RLBench: its own folders, or numpy files; --cameras front,wrist
   inspect [PATH ...]         what is in files of demonstrations, and whether they are whole
+  export SOURCE ...          a data set of others: --format hdf5 or lerobot, --out FOLDER
 
 Demonstrations are kept in ./runs/demos, or where --out or MANYHANDS_RUNS says. docs/demos.md describes the format.
 """
@@ -30,7 +32,7 @@ WIDE = 160
 """columns of a table that is not shown on a terminal"""
 EVERY_S = 10.0
 """between two lines of progress where they cannot be written over"""
-PROVENANCE = ("source", "seed", "variation")
+PROVENANCE = ("source", "seed", "variation", "rlbench_variation")
 """what of a demonstration's info is in the table of many"""
 
 
@@ -39,7 +41,7 @@ def demos(args: Sequence[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(HELP)
         return 0
-    known: dict[str, Callable[[Sequence[str]], int]] = {"collect": _collect, "import": _import, "inspect": _inspect}
+    known: dict[str, Callable[[Sequence[str]], int]] = {"collect": _collect, "import": import_, "inspect": _inspect, "export": export_}
     if args[0] not in known:
         raise unknown("command of demos", args[0], known)
     return known[args[0]](args[1:])
@@ -89,28 +91,10 @@ def words(state: State) -> str:
     return ", ".join(parts)
 
 
-def _import(args: Sequence[str]) -> int:
-    options = parse(ImportArguments, args, "demos import")
-    sources = _files(options.source, ".npz")
-    if not sources:
-        raise ConfigError(
-            "demos import needs files TASK.NUMBER.npz, or folders with such: manyhands demos import SOURCE ... [--out FOLDER]"
-        )
-    done = 0
-    for source in sources:
-        task, number = rlbench.named(source)
-        path = store.path_of(store.folder_of(options.out, f"rlbench:{task}"), number)
-        if not path.exists():
-            demofile.write(path, rlbench.read(source))
-            done += 1
-    sys.stdout.write(f"{done} imported, {len(sources) - done} were there: {options.out / 'rlbench'}\n")
-    return 0
-
-
 def _inspect(args: Sequence[str]) -> int:
     options = parse(InspectArguments, args, "demos inspect")
     paths = options.paths or (usual_folder(),)
-    files = _files(paths, store.ENDING)
+    files = files_of(paths, store.ENDING)
     if not files:
         sys.stdout.write(f"no demonstrations in {', '.join(map(str, paths))}.\nnext: manyhands demos collect blocks:touch -n 10\n")
         return 0
@@ -166,17 +150,3 @@ def _shapes(arrays: Mapping[str, NDArray]) -> str:
 def _short(path: Path) -> str:
     """``blocks/touch/000.demo``"""
     return str(Path(*path.parts[-3:]))
-
-
-def _files(paths: Sequence[Path], ending: str) -> list[Path]:
-    """All files with this ending, in folders too, sorted.
-
-    Raises:
-        ConfigError: there is no such file or folder.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists() and path != usual_folder():
-            raise ConfigError(f"there is no {path}")
-        found += [path] if path.is_file() else sorted(path.rglob(f"*{ending}"))
-    return [path for path in found if not path.name.startswith(".")]

@@ -3,8 +3,10 @@
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +15,8 @@ from typing import Any, NamedTuple
 
 from core.errors import ConfigError
 from manyhands.children import start_python
+from simulators.hooks import surroundings
+from simulators.process import FOLDER
 
 LAUNCH_S = 300.0
 """longest that a process may take to make its simulator"""
@@ -46,6 +50,8 @@ class Hand:
         self.failure: str | None = None
         """why the job failed; empty: it did not; None: it goes on"""
         self.task, self.deadline, self.heard = "", 0.0, b""
+        self.folder = ""
+        """in which the process works, where it has one of its own"""
         self.process: subprocess.Popen | None = None
         self.asked = False
         """the process has its simulator, and the job"""
@@ -58,9 +64,10 @@ class Hand:
             return
         self.close()
         self.task, self.heard, self.deadline = job.task, b"", time.monotonic() + LAUNCH_S
-        self.process = start_python(
-            "manyhands.demos.collector", {**self.order, "task": job.task}, self.log, stdout=subprocess.PIPE, keep_open=True
-        )
+        around = surroundings([job.task])
+        self.folder = tempfile.mkdtemp(prefix=FOLDER) if around.own_folder else ""
+        kept = {"stdout": subprocess.PIPE, "keep_open": True, "guarded": around.guarded, "folder": self.folder}
+        self.process = start_python("manyhands.demos.collector", {**self.order, "task": job.task}, self.log, around.env, **kept)
 
     def hear(self) -> None:
         """Takes in what the process has said. Call it when there is something, or its end.
@@ -107,6 +114,8 @@ class Hand:
                 if pipe is not None:
                     pipe.close()
         process.wait()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self.job:  # what it had begun to write
             for part in self.job.path.parent.glob(f".{self.job.path.name}.*"):
                 part.unlink(missing_ok=True)
@@ -115,7 +124,7 @@ class Hand:
         assert self.process is not None and self.process.stdin is not None and self.job is not None
         self.asked, self.deadline = True, time.monotonic() + self.timeout_s
         with suppress(BrokenPipeError):  # it died; its end will tell
-            self.process.stdin.write(json.dumps({"variation": self.job.variation, "path": str(self.job.path)}).encode() + b"\n")
+            self.process.stdin.write(json.dumps({"variation": self.job.variation, "path": str(self.job.path.absolute())}).encode() + b"\n")
             self.process.stdin.flush()
 
     def _lost(self, what: str) -> None:

@@ -1,7 +1,11 @@
-"""Demonstrations of RLBench as numpy files, one per demonstration: ``<task>.<number>.npz``; ``docs/demos.md`` lists the arrays."""
+"""What a demonstration of RLBench is like here, wherever it comes from, and those that are numpy files: ``<task>.<number>.npz``.
+
+``docs/demos.md`` lists the arrays. ``manyhands.demos.rlbench_tree`` reads RLBench's own folders.
+"""
 
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +13,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.demos import Demo, check, keyframes
-from core.errors import DemoError
+from core.errors import ConfigError, DemoError
 from core.poses import action_dim
 from core.types import Field, Keyframes, TaskSpec
 
-KEYFRAMES = Keyframes((-0.3, -0.5, 0.6, 0.7, 0.5, 1.6), ("front",), rotation=True)
+BOUNDS = (-0.3, -0.5, 0.6, 0.7, 0.5, 1.6)
 """The workspace of RLBench's Panda, as C2F-ARM has it."""
 HORIZON = 10
+CAMERAS = ("front", "left_shoulder", "right_shoulder", "overhead", "wrist")
+SIZE = 128
 MOTION = ("gripper_pose", "gripper_open", "joint_positions", "joint_velocities", "gripper_joint_positions")
 NEEDED = (*MOTION, "frames", "front_rgb", "front_depth_m", "front_intrinsics", "front_extrinsics")
 WIDEST_FINGER_M = 0.04
 NAME = re.compile(r"([a-z0-9_]+)\.(\d+)\.npz")
 
 
-def spec(task: str, size: int = 128, horizon: int = HORIZON) -> TaskSpec:
-    """Of ``rlbench:<task>`` as these demonstrations show it: one camera, and ``obs`` as in C2F-ARM, 11 numbers.
+def spec(task: str, size: int = SIZE, horizon: int = HORIZON, cameras: Sequence[str] = ("front",)) -> TaskSpec:
+    """Of ``rlbench:<task>`` as these demonstrations show it: ``obs`` is as in C2F-ARM, 11 numbers.
 
     These are ``gripper_open``, ``gripper_pose`` (7), the positions of the two fingers, 0 to 0.04 m, and the time left.
     """
-    camera = (Field("front_rgb", (size, size, 3), "uint8"), Field("front_depth", (size, size), "float32", "m"))
-    matrices = (Field("front_intrinsics", (3, 3), "float64"), Field("front_extrinsics", (4, 4), "float64"))
-    gripper = (Field("gripper_pose", (7,), "float64", "m"), Field("gripper_open", ()))
-    labels = (("simulator", "rlbench"), ("cameras", "front"), ("size", str(size)), ("horizon", str(horizon)))
-    fields = (Field("obs", (11,)), *gripper, *camera, *matrices)
-    return TaskSpec(f"rlbench:{task}", fields, action_dim(KEYFRAMES), horizon, labels, keyframes=KEYFRAMES)
+    fields = [Field("obs", (11,)), Field("gripper_pose", (7,), "float64", "m"), Field("gripper_open", ())]
+    for name in cameras:
+        fields += [Field(f"{name}_rgb", (size, size, 3), "uint8"), Field(f"{name}_depth", (size, size), "float32", "m")]
+        fields += [Field(f"{name}_intrinsics", (3, 3), "float64"), Field(f"{name}_extrinsics", (4, 4), "float64")]
+    labels = (("simulator", "rlbench"), ("cameras", " ".join(cameras)), ("size", str(size)), ("horizon", str(horizon)))
+    keyframed = Keyframes(BOUNDS, tuple(cameras), rotation=True)
+    return TaskSpec(f"rlbench:{task}", tuple(fields), action_dim(keyframed), horizon, labels, keyframes=keyframed)
+
+
+def checked(cameras: Sequence[str]) -> tuple[str, ...]:
+    """The cameras, if RLBench has them.
+
+    Raises:
+        ConfigError: it has not, or one is there twice.
+    """
+    wrong = [name for name in cameras if name not in CAMERAS]
+    if wrong or not cameras or len(set(cameras)) < len(cameras):
+        raise ConfigError(f"--cameras is {','.join(cameras) or 'empty'}. Allowed: one or more of {', '.join(CAMERAS)}, each once")
+    return tuple(cameras)
+
+
+def options_of(cameras: Sequence[str], size: int, variation: int) -> dict[str, Any]:
+    """The options of the simulator with which a run wants such demonstrations, those that are not as by default.
+
+    Args:
+        variation: RLBench's; -1: among all.
+    """
+    usual = {"cameras": "front", "size": SIZE, "variation": 0}
+    options = {"cameras": ",".join(cameras), "size": size, "variation": variation}
+    return {name: value for name, value in options.items() if value != usual[name]}
 
 
 def named(path: Path) -> tuple[str, int]:
@@ -77,24 +107,23 @@ def _demo(path: Path, task: str, number: int, arrays: dict[str, NDArray]) -> Dem
     motion |= {name: arrays[name] for name in ("task_low_dim_state",) if name in arrays}
     frames = arrays["frames"].astype(np.int64)
     info = {"made_by": "manyhands demos import", "source": path.name, "simulator": "rlbench", "number": str(number)}
-    told: dict[str, Any] = {"variation": arrays.get("variation"), "keyframes_replayed": arrays.get("keyframe_replay_success")}
+    told: dict[str, Any] = {"rlbench_variation": arrays.get("variation"), "keyframes_replayed": arrays.get("keyframe_replay_success")}
     info |= {name: str(value) for name, value in told.items() if value is not None}
     if "near_far" in arrays:
         info["near_far_m"] = " ".join(map(str, arrays["near_far"].tolist()))
-    return Demo(task, motion, frames, _observations(arrays, frames), keyframes(motion), None, True, info)
-
-
-def _observations(arrays: dict[str, NDArray], frames: NDArray) -> dict[str, NDArray]:
-    """(F, ...) each; the time in ``obs`` is that of a chain's begin."""
-    F, pose = len(frames), arrays["gripper_pose"][frames]
-    opened, fingers = arrays["gripper_open"][frames], np.clip(arrays["gripper_joint_positions"][frames], 0, WIDEST_FINGER_M)
-    low = np.concatenate([opened[:, None], pose, fingers, np.ones((F, 1))], axis=1).astype(np.float32)
-    return {
-        "obs": low,
-        "gripper_pose": pose,
-        "gripper_open": opened.astype(np.float32),
+    seen = {
+        **of_gripper(arrays, frames),
         "front_rgb": arrays["front_rgb"],
         "front_depth": arrays["front_depth_m"],
-        "front_intrinsics": np.broadcast_to(arrays["front_intrinsics"], (F, 3, 3)),
-        "front_extrinsics": np.broadcast_to(arrays["front_extrinsics"], (F, 4, 4)),
+        "front_intrinsics": np.broadcast_to(arrays["front_intrinsics"], (len(frames), 3, 3)),
+        "front_extrinsics": np.broadcast_to(arrays["front_extrinsics"], (len(frames), 4, 4)),
     }
+    return Demo(task, motion, frames, seen, keyframes(motion), None, True, info)
+
+
+def of_gripper(motion: Mapping[str, NDArray], frames: NDArray) -> dict[str, NDArray]:
+    """(F, ...) each of what is observed beside pictures; the time in ``obs`` is that of a chain's begin."""
+    F, pose = len(frames), motion["gripper_pose"][frames]
+    opened, fingers = motion["gripper_open"][frames], np.clip(motion["gripper_joint_positions"][frames], 0, WIDEST_FINGER_M)
+    low = np.concatenate([opened[:, None], pose, fingers, np.ones((F, 1))], axis=1).astype(np.float32)
+    return {"obs": low, "gripper_pose": pose, "gripper_open": opened.astype(np.float32)}

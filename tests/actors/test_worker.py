@@ -217,7 +217,7 @@ def test_a_state_brings_open_episodes_back(make, steps, changes):
     other.load_state_dict(state)
     sent = len(straight.sink.chunks)
     one, two = straight.collect(20), other.collect(20)
-    assert one[:-3] == two[:-3]
+    assert (one[:5], one.upkeep) == (two[:5], two.upkeep)  # all but times
     assert [c.rows.tobytes() for c in straight.sink.chunks[sent:]] == [c.rows.tobytes() for c in other.sink.chunks]
     assert [c[:4] for c in straight.sink.chunks[sent:]] == [c[:4] for c in other.sink.chunks]
 

@@ -13,6 +13,7 @@ from algos.lib.qattention import plain
 from core.errors import ConfigError
 from core.tree import index_tree, map_tree, named_leaves
 from core.types import Batch
+from outpost.policies.image_context import inferred
 from tests.algos.made import batch, made, params, seen
 
 T, B, Z, C = 2, 3, 4, 3
@@ -249,7 +250,7 @@ def test_which_of_the_remembered_are_drawn_goes_by_the_noise_newest_first(chosen
     }
     quantile = torch.special.ndtri(torch.tensor(chosen)).clamp(-9, 9).item()
     noise = np.concatenate([np.zeros((1, Z)), np.full((1, C), quantile)], 1).astype(np.float32)
-    z = image_context.inferred(memory, seen(1, sight=True), noise, INFERRED)
+    z = inferred(memory, seen(1, sight=True)._asdict(), noise, INFERRED)
     newest_first = [1, 0, 3, 2]
     np.testing.assert_allclose(z, np.full((1, Z), newest_first[min(3, int(chosen * 4))]), atol=1e-6)
 
@@ -263,7 +264,7 @@ def test_where_fewer_are_remembered_only_those_are_drawn():
     }
     memory["mean"][:, :2], memory["variance"][:, :2] = 3.0, 0.5
     for noise in (None, *(np.random.default_rng(seed).normal(0, 3, (1, Z + C)).astype("f4") for seed in range(20))):
-        z = image_context.inferred(memory, seen(1, sight=True), noise, INFERRED)
+        z = inferred(memory, seen(1, sight=True)._asdict(), noise, INFERRED)
         drawn = 0 if noise is None else noise[:, :Z] * np.sqrt(0.5 / 3)
         np.testing.assert_allclose(z, 3.0 + drawn, rtol=1e-5, atol=1e-5)
 

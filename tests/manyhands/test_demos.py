@@ -13,17 +13,18 @@ import pytest
 
 from core.demofile import read, read_head
 from core.demos import chains
-from core.errors import ConfigError, DemoError
+from core.errors import ConfigError, DemoError, MissingExtra, SimulatorError
 from manyhands.demos import collect as collecting
-from manyhands.demos import rlbench, store
+from manyhands.demos import collector, rlbench, store
 from manyhands.demos.collect import STRIDE, Plan, State, collect
 from manyhands.demos.commands import words
 from manyhands.demos.hand import Hand, Job, wait
+from simulators import blocks
 from tests.core.test_demofile import same
 
 REAL = Path(__file__).parents[1] / "data" / "rlbench"
 SMALL = {"size": 16}
-PROVENANCE = {"made_by", "manyhands", "created", "replayed", "seed", "variation", "options", "simulator"}
+PROVENANCE = {"made_by", "manyhands", "created", "replayed", "seed", "variation", "options", "tries", "simulator", "python", "numpy"}
 
 
 def plan(folder, tasks=("blocks:touch",), count=4, **changes):
@@ -47,6 +48,7 @@ def test_the_same_files_whatever_the_number_of_processes(tmp_path):
             same(bare(a), bare(b))
         tried = [read_head(path).info["variation"] for path in one]
         assert tried == [str(STRIDE), "1", "2", str(3 + STRIDE)], "0 and 3 fail"
+        assert [read_head(path).info["tries"] for path in one] == ["2", "1", "1", "2"]
     info = read_head(one[1]).info
     assert info.keys() == PROVENANCE and info["replayed"] == "yes"
 
@@ -97,6 +99,29 @@ def test_a_process_that_dies(tmp_path, how):
     hand.close()
 
 
+def test_what_the_simulator_says_of_itself_is_in_the_file(monkeypatch):
+    """Versions above all: of RLBench, PyRep and CoppeliaSim, which no other part of this project knows."""
+    demo = blocks.make("touch", 0, size=16).demonstrate(4)
+    told = {"rlbench": "1.2.0", "pyrep": "4.1.0.3", "coppeliasim": "4.1.0", "rlbench_variation": "2", "numpy": "1.24 of another process"}
+    order = {"seed": 5, "options": {"size": 16}, "replay": False}
+    made = collector.with_provenance(demo._replace(info=told), order, {"variation": 4 + 2 * STRIDE}).info
+    assert told.items() <= made.items() and made["tries"] == "3" and made["options"] == '{"size": 16}'
+    assert (made["seed"], made["variation"]) == ("5", str(4 + 2 * STRIDE))
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (MissingExtra("RLBench is not installed"), True),
+        (ConfigError("no such task"), True),
+        (SimulatorError("it does not launch", retryable=True), False),
+        (SimulatorError("it never will", retryable=False), True),
+    ],
+)
+def test_a_simulator_that_does_not_start_is_tried_again_if_it_may_do_better(error, final):
+    assert collector.final(error) is final
+
+
 def test_what_a_killed_process_had_begun_is_cleared_away(tmp_path):
     hand = Hand(0, {**SMALL, "hang_variation": 0}, False, 0.2, tmp_path / "log")
     (tmp_path / ".000.demo.12ab").write_bytes(b"half")
@@ -139,6 +164,13 @@ def test_find_and_folders(tmp_path):
     shutil.copytree(small, store.folder_of(tmp_path, "blocks:lift", SMALL))
     with pytest.raises(DemoError, match=r"000.demo is a demonstration of blocks:touch, in the folder of blocks:lift. Fix: move it to"):
         store.find(tmp_path, "blocks:lift", 1, SMALL)
+
+
+def test_options_that_demonstrations_do_not_depend_on_make_no_other_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "of_demos", lambda options: {k: v for k, v in options.items() if k == "size"}, raising=False)
+    usual, small = store.folder_of(tmp_path, "blocks:touch"), store.folder_of(tmp_path, "blocks:touch", SMALL)
+    assert store.folder_of(tmp_path, "blocks:touch", {"horizon": 3}) == usual
+    assert store.folder_of(tmp_path, "blocks:touch", {"horizon": 3, **SMALL}) == small != usual
 
 
 def test_ensure_collects_what_is_missing_and_waits_for_others(tmp_path):

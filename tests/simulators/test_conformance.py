@@ -12,6 +12,7 @@ _TRIED = {
     "gym": ("Pendulum-v1",),
     "metaworld": ("reach-v3", "push-v3", "door-lock-v3", "drawer-open-v3", "window-close-v3"),
     "metaworld_vision": ("reach-v3", "peg-insert-side-v3"),
+    "rlbench": ("reach_target", "push_buttons"),
 }
 """Simulators with many or no listed tasks: these stand for all. Others are tried with every task."""
 
@@ -26,6 +27,27 @@ def _names():
 
 every = pytest.mark.parametrize("name", list(_names()))
 STEPS = 100
+_alone: list[Simulator] = []
+
+
+@pytest.fixture(autouse=True)
+def _where_it_is_installed(request):
+    """RLBench is tried on its double."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if params.get("name", "").startswith("rlbench:"):
+        request.getfixturevalue("rlbench_double")
+    yield
+    _alone.clear()
+
+
+def _made(name, seed, **options):
+    """A simulator. Where a process can have but one, the one before is closed."""
+    if not getattr(simulators._module(simulators.split(name)[0]), "ONE_PER_PROCESS", False):
+        return simulators.make(name, seed, **options)
+    while _alone:
+        _alone.pop().close()
+    _alone.append(simulators.make(name, seed, **options))
+    return _alone[-1]
 
 
 def _actions(spec, steps=STEPS):
@@ -48,7 +70,7 @@ def _roll(simulator, variation, steps=STEPS):
 
 @every
 def test_the_spec_is_kept(name):
-    simulator = simulators.make(name, 3)
+    simulator = _made(name, 3)
     assert isinstance(simulator, Simulator)
     spec = simulator.spec
     assert spec.task == name
@@ -65,7 +87,7 @@ def test_the_spec_is_kept(name):
 
 @every
 def test_another_process_and_a_used_simulator_see_the_same_bits(name):
-    used = simulators.make(name, 5)
+    used = _made(name, 5)
     _roll(used, 8, steps=20)
     seen, rewards = _roll(used, 2)
     with SimulatorPool(name, [5]) as pool:
@@ -83,7 +105,7 @@ def test_another_process_and_a_used_simulator_see_the_same_bits(name):
 def test_other_seeds_and_variations_differ(name):
     """In what is first observed, or where nothing is to be seen at first, in what actions bring. Where rewards are sparse, that needs to
     get there first: the semicircle's own tests do."""
-    one, two = ([_bytes(simulators.make(name, seed), v) for v in range(4)] for seed in (0, 1))
+    one, two = ([_bytes(_made(name, seed), v) for v in range(4)] for seed in (0, 1))
     # Two episodes may share a goal of the set of 50: several are compared.
     assert any(other != one[0] for other in one[1:])
     assert one != two
@@ -109,7 +131,7 @@ def _framed():
 @pytest.mark.parametrize(("name", "options"), list(_framed()))
 def test_what_the_spec_calls_repeated_is_the_frame_of_the_step_before(name, options):
     """Replay stores it once: from an episode's first step on, the numbers F to 2F are what the first F were, bit by bit."""
-    simulator = simulators.make(name, 6, **options)
+    simulator = _made(name, 6, **options)
     F = simulator.spec.repeated
     with SimulatorPool(name, [6], options) as pool:
         assert pool.spec == simulator.spec
@@ -124,7 +146,7 @@ def test_what_the_spec_calls_repeated_is_the_frame_of_the_step_before(name, opti
 
 @every
 def test_the_horizon_is_exact_and_only_truncates(name):
-    simulator = simulators.make(name, 0, horizon=7)
+    simulator = _made(name, 0, horizon=7)
     assert simulator.spec.horizon == 7
     for variation in range(2):
         simulator.reset(variation)
@@ -135,7 +157,7 @@ def test_the_horizon_is_exact_and_only_truncates(name):
 @every
 def test_what_was_observed_stays(name):
     """A returned array is not written again: the caller may keep it."""
-    simulator = simulators.make(name, 0)
+    simulator = _made(name, 0)
     first = simulator.reset(0)
     before = {field: value.copy() for field, value in first.items()}
     for action in _actions(simulator.spec, 3):
@@ -148,12 +170,12 @@ def test_what_was_observed_stays(name):
 @every
 def test_the_global_random_state_is_left_alone(name):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    _roll(simulators.make(name, 0), 1, steps=3)
+    _roll(_made(name, 0), 1, steps=3)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_the_point_can_reach_its_goal_and_terminate():
-    simulator = simulators.make("dummy:point", 4, terminate_on_success=True)
+    simulator = _made("dummy:point", 4, terminate_on_success=True)
     obs = simulator.reset(1)["obs"]
     for _ in range(50):
         step = simulator.step(np.clip(10 * (obs[2:] - obs[:2]), -1, 1))
@@ -166,7 +188,7 @@ def test_the_point_can_reach_its_goal_and_terminate():
 
 
 def test_the_counter_tells_what_it_is():
-    simulator = simulators.make("dummy:counter", 70000)
+    simulator = _made("dummy:counter", 70000)
     simulator.reset(9)
     simulator.step(np.array([0.5, -1], np.float32))
     step = simulator.step(np.array([0.25, 1], np.float32))

@@ -18,6 +18,7 @@ def test_names_are_the_modules_that_are_simulators():
         "metaworld",
         "metaworld_vision",
         "navigation",
+        "rlbench",
         "semicircle",
         "tabular",
     )

@@ -124,11 +124,31 @@ def test_failures_while_others_go_on_end_the_pool_too():
     options = [{"fail_at_step": 1}, {}]
     with SimulatorPool("dummy:point", range(2), options, workers=2, max_failures=2) as pool:
         pool.reset([0, 0])
-        zeros = np.zeros((2, 2), np.float32)
+        zeros, until = np.zeros((2, 2), np.float32), time.monotonic() + 60
         with pytest.raises(SimulatorError, match="max_failures"):
-            for _ in range(1000):
+            while time.monotonic() < until:
                 pool.send(zeros, workers=[w for w in (0, 1) if w not in pool._stepping])
                 pool.recv_any()
+
+
+def test_a_worker_that_is_being_replaced_holds_up_nobody():
+    """Its second start even has to wait; the other goes on stepping, and is told of the loss only once there is a simulator again."""
+    options = [{"fail_at_step": 1}, {}]
+    with SimulatorPool("dummy:counter", range(2), options, workers=2) as pool:
+        pool.reset([0, 0])
+        zeros = np.zeros((2, 2), np.float32)
+        pool.send(zeros)
+        meanwhile, lost = [0], 0
+        while lost < 2:
+            done, step = pool.recv_any()
+            if 0 in done:
+                assert step.lost[0]
+                lost += 1
+                meanwhile.append(0)
+            meanwhile[-1] += 1 in done
+            pool.send(zeros, workers=done)
+        assert pool.failures == 2
+        assert min(meanwhile[:2]) > 20
 
 
 @pytest.mark.parametrize("workers", [[0, 0], [2], [-1]])

@@ -4,11 +4,15 @@ A disturbed action has round(N(0, 1)) added to each axis of its voxels and to it
 ignored, are drawn anew with a chance of 1 in 5.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from statistics import NormalDist
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ANEW = 0.2
 BINARY = 2

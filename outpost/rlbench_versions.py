@@ -1,0 +1,27 @@
+"""Which RLBench, PyRep and CoppeliaSim are installed, for whoever wants to make the same demonstrations again. Imports none of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+from pathlib import Path
+
+
+def versions() -> dict[str, str]:
+    """``rlbench`` and ``pyrep`` with the commit where pip knows it, ``coppeliasim`` where its folder's name tells it."""
+    told = {}
+    for package in ("rlbench", "pyrep"):
+        try:
+            found = importlib.metadata.distribution(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        told[package] = found.version
+        commit = json.loads(found.read_text("direct_url.json") or "{}").get("vcs_info", {}).get("commit_id")
+        if commit:
+            told[f"{package}_commit"] = commit
+    number = re.search(r"V?(\d+)_(\d+)_(\d+)", Path(os.environ.get("COPPELIASIM_ROOT", "")).name)
+    if number:
+        told["coppeliasim"] = ".".join(number.groups())
+    return told

@@ -1,0 +1,3 @@
+"""Things of the scene."""
+
+from pyrep.objects.vision_sensor import VisionSensor  # noqa: F401

@@ -1,0 +1,11 @@
+"""Noise on observations."""
+
+
+class NoiseModel:
+    def apply(self, val):
+        raise NotImplementedError()
+
+
+class Identity(NoiseModel):
+    def apply(self, val):
+        return val

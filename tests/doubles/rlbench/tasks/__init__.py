@@ -1,0 +1,1 @@
+"""Names of RLBench, tasks of the double: kinematic ones, each with something that real tasks do."""

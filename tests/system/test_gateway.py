@@ -1,0 +1,102 @@
+"""A whole run whose only simulators are in clients elsewhere; and what a run with a gateway cannot be."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from core.errors import ConfigError
+from manyhands import build, gateway
+from manyhands.config_file import load
+from tests.replay.gateway_side import check_counting, start_client, wait_for
+from tests.system.tiny import PATIENCE_S, manyhands, replayed, saved, start_child, tiny
+
+
+def outside(**changes):
+    parts = {
+        "tasks": ("dummy:counter",),
+        "backend": "ray",
+        "actors": {"actors": 0},
+        "gateway": {"clients": 3, "timeout_s": 3.0},
+        "replay": {"updates_per_step": 0.05},
+        **changes,
+    }
+    return tiny(**parts)
+
+
+@pytest.mark.ray
+def test_a_run_learns_from_clients_and_goes_on_with_them_when_its_gateway_is_killed(tmp_path):
+    config = outside(total_steps=1500, checkpoint={"every_s": 0.5})
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address = folder / "gateway" / "address"
+    clients = []
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        clients = [start_client(f"@{address}", "--simulators", 2) for _ in range(2)]
+        wait_for(lambda: list(folder.glob("checkpoints/step_*[1-9]*/done")) or process.poll() is not None)
+        kill_gateway(folder)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+        assert [client.wait(PATIENCE_S) for client in clients] == [0, 0], "the run is over, and tells them"
+    finally:
+        for each in (process, *clients):
+            each.kill()
+    parts, rows = saved(folder), replayed(folder)
+    counters, limiter = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"]
+    check_counting(rows)
+    assert counters["steps"] >= 1500
+    # What the gateway had stored and not told when it was killed is in replay, which the limiter goes by.
+    assert counters["stored"] <= limiter["inserted"] == sum(parts.meta["replay"]["transitions"])
+    assert counters["restarts"] == 1
+    owed = (limiter["inserted"] - config.replay.min_size) * config.replay.updates_per_step - limiter["updates"]
+    assert 0 <= owed <= config.replay.max_lead_steps * config.replay.updates_per_step + 1
+    assert max(rows["version"]) > 0, "clients act with weights that were learned"
+    assert counters["updates"] > 30
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert max(row.get("gateway/clients", 0) for row in metrics) == 2
+    assert load(folder / "config.json") == config
+    assert not address.exists()
+
+
+def kill_gateway(folder):
+    """Kills the process of the gateway once: the fleet starts another, and clients go on."""
+    for path in os.listdir("/proc"):
+        if path.isdecimal():
+            try:
+                target = os.readlink(f"/proc/{path}/fd/1")
+            except OSError:
+                continue
+            if target == str(folder / "logs" / "gateway.log"):
+                os.kill(int(path), signal.SIGKILL)
+                return
+    raise AssertionError("no process of the gateway")
+
+
+def test_a_run_in_strict_turns_has_no_gateway():
+    for changes in ({"backend": "inline"}, {"lockstep": True}):
+        config = outside(**changes)
+        with pytest.raises(ConfigError, match="strict turns; fix: --backend ray"):
+            gateway.check(config, build.task_spec(config))
+
+
+def test_someone_must_collect():
+    with pytest.raises(ConfigError, match="nobody would collect"):
+        outside(gateway={"clients": 0, "timeout_s": 20.0})
+
+
+def test_tasks_are_dealt_out_among_clients_and_their_simulators():
+    config = replace(outside(gateway={"clients": 2}), tasks=tuple(f"dummy:{name}" for name in ("counter", "point", "counter", "point")))
+    spec = build.task_spec(replace(config, tasks=("dummy:counter",)))
+    played = [[lane["tasks"] for lane in gateway.plan(config, spec, place, 1, count)["lanes"]] for place, count in ((0, 1), (1, 3))]
+    assert played == [[[0, 2]], [[1], [3], [1]]]
+    seeds = [lane["seed"] for place in (0, 1) for lane in gateway.plan(config, spec, place, 1, 4)["lanes"]]
+    assert len(set(seeds)) == 8
+
+
+def test_the_command_line_has_the_client():
+    done = manyhands("simulator", "--connect", "http://x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the address of a server begins with redis://")
