@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import redis
+from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -23,8 +24,8 @@ from outpost import Failed
 SCHEMES = ("redis", "rediss", "unix")
 TIMEOUT_S = 10.0
 """after which a server that does not answer counts as away"""
-_FINAL = (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError)
-_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, redis.exceptions.BusyLoadingError, OSError)
+_FINAL = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+_AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError)
 
 
 class Lost(Exception):  # noqa: N818 - an event that both sides answer, not always an error
@@ -117,7 +118,7 @@ class Link:
             if "CERTIFICATE" in str(error).upper():
                 raise Failed(f"the certificate of {self.name} is not to be trusted ({_line(error)}); fix: --ca FILE") from None
             raise Lost(f"{self.name} is away: {_line(error)}") from None
-        except redis.exceptions.ResponseError as error:
+        except exceptions.ResponseError as error:
             if _word(error) in ("LOADING", "MASTERDOWN", "UNKILLABLE"):
                 raise Lost(f"{self.name} is not ready: {_line(error)}") from None
             if _word(error) in ("NOAUTH", "WRONGPASS", "NOPERM"):
@@ -151,7 +152,7 @@ class Link:
     def _read(connection: Any) -> Any:
         try:
             return connection.read_response()
-        except redis.exceptions.ResponseError as error:
+        except exceptions.ResponseError as error:
             return error
 
     def check(self) -> None:
@@ -174,7 +175,7 @@ class Link:
         stranger = self._client("{}://{}{}".format(parts.scheme, parts.netloc.rpartition("@")[2], "?" + parts.query if parts.query else ""))
         try:
             return bool(stranger.ping())
-        except (redis.exceptions.ResponseError, *_FINAL):
+        except (exceptions.ResponseError, *_FINAL):
             return False
         except _AWAY as error:
             raise Lost(f"{self.name} is away: {_line(error)}") from None
