@@ -93,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     tasks = args.tasks
     demos = [[rlbench.read(args.data / f"{task}.{i}.npz") for i in (*TRAINING, TEST)] for task in tasks]
-    spec = rlbench.spec(tasks[0])
+    spec = rlbench.spec(tasks[0], demos[0][0].observations["front_rgb"].shape[1])
     settings: dict[str, Any] = {"voxels": args.voxels, "reach": tuple(args.reach), "channels": args.channels, "room": 1024}
     settings |= {
         "batch_size": max(1, args.batch // len(tasks)),

@@ -4,18 +4,17 @@ import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import algos
 import simulators
 from actors.recorder import EPISODES_PER_INCARNATION
 from actors.worker import Episode, Report
-from core.abilities import Encoding
+from core.abilities import Encoding, Remote
 from core.errors import ConfigError, ManyhandsError
 from core.rows import encoded_columns, repeated
 from core.seeding import SeedTree
 from core.types import Rounds, TaskSpec, Weights
 from manyhands import build
 from manyhands.config import RunConfig
-from outpost import Failed
+from outpost import Failed, policies
 from outpost.link import Link, Lost
 from outpost.wire import describe, fingerprint
 from replay.check import ChunkCheck
@@ -23,6 +22,7 @@ from replay.gateway import Gateway
 from replay.gateway_intake import Ring, Work
 from replay.gateway_server import Server
 from replay.layout import Layout
+from simulators import hooks
 
 NAME = "gateway"
 
@@ -44,6 +44,10 @@ def check(config: RunConfig, spec: TaskSpec) -> None:
     if config.strict:
         how = "--backend ray without --lockstep"
         raise ConfigError(f"gateway.clients is {config.gateway.clients}, but this run goes on in strict turns; fix: {how}")
+    for task in config.tasks:
+        if lacking := hooks.missing(task):
+            why = f"with gateway.clients {config.gateway.clients} policies are still evaluated by the run itself, which needs {task}"
+            raise ConfigError(f"{why}. {lacking}")
     made = build.algorithm(config, spec)
     if isinstance(made.plan, Rounds):
         raise ConfigError(f"{config.algorithm} learns from rounds, for which clients elsewhere cannot be waited; fix: gateway.clients 0")
@@ -57,11 +61,10 @@ def policy(config: RunConfig, spec: TaskSpec) -> dict[str, Any]:
         ConfigError: it cannot.
     """
     made = build.algorithm(config, spec)
-    remote = getattr(made, "remote", None)
-    if remote is None:
-        having = ", ".join(name for name in algos.names() if name in ("c2farm", "reptile", "sac"))
+    if not isinstance(made, Remote):
+        having = ", ".join(policies.NAMES)
         raise ConfigError(f"{config.algorithm} cannot act without torch, where a client is. Allowed with gateway.clients: {having}")
-    return remote()
+    return made.remote()
 
 
 def plan(config: RunConfig, spec: TaskSpec, place: int, incarnation: int, count: int) -> dict[str, Any]:

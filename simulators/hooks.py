@@ -7,6 +7,9 @@ All of it is optional, by name, and loads no heavy package:
   begins in an empty folder of its own, which goes with it.
 - ``OWN_FOLDER``: True or False: the latter of any simulator, or not of an application.
 - ``spec(task, options) -> TaskSpec``: what ``make`` would say, without making it. ``options`` is the module's ``Options``, here and below.
+- ``of_demos(options) -> dict``: of options as they are given, those that its demonstrations depend on and that are not as by default, each
+  written in one way; else all that are not as by default count.
+- ``missing() -> str``: what must be installed before it can be made here, in one line; empty: nothing.
 - ``kind(options, variation) -> str``: which episodes are alike in what can go wrong, and are quarantined together; empty: none are.
 - fields ``restart_episodes`` and ``restart_mb`` of its ``Options``: a process that has played so many episodes, or has with all it started
   grown to so many MB, is replaced when an episode ends. 0: never.
@@ -65,6 +68,18 @@ def spec(name: str, options: Mapping[str, Any]) -> TaskSpec | None:
     """Of a task, without making it; None where its module cannot say."""
     module, (task, goal) = _module(name), simulators.split_goal(simulators.split(name)[1])
     return module.spec(task, module.Options(**options)) if hasattr(module, "spec") and goal is None else None
+
+
+def of_demos(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """On which of these options demonstrations of a task depend."""
+    module, other = _module(name), simulators.changed(name, options) if options else {}
+    return module.of_demos(options) if other and hasattr(module, "of_demos") else other
+
+
+def missing(name: str) -> str:
+    """Why the simulator cannot be made here; empty where it can be, or its module does not say."""
+    module = _module(name)
+    return module.missing() if hasattr(module, "missing") else ""
 
 
 def kind(name: str, options: Mapping[str, Any], variation: int) -> str:

@@ -58,7 +58,8 @@ def _of_file(file: Path, out: Path) -> Found:
 def _of_tree(episode: rlbench_tree.Episode, cameras: Sequence[str], out: Path) -> Found:
     """Goes where a run finds it that wants such cameras and this variation."""
     size = rlbench_tree.size_of(episode, cameras[0])
-    options = rlbench.options_of(cameras, size, -1 if episode.variation is None else episode.variation)
+    variation = -1 if episode.variation is None else episode.variation
+    options = {"cameras": ",".join(cameras), "size": size, "variation": variation}
     folder = store.folder_of(out, f"rlbench:{episode.task}", options)
     return Found(store.path_of(folder, episode.number), lambda: rlbench_tree.read(episode, cameras))
 

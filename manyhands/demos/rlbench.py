@@ -14,32 +14,18 @@ from numpy.typing import NDArray
 
 from core.demos import Demo, check, keyframes
 from core.errors import ConfigError, DemoError
-from core.poses import action_dim
-from core.types import Field, Keyframes, TaskSpec
+from core.types import TaskSpec
+from outpost.rlbench_options import CAMERAS
+from outpost.rlbench_seen import MOTION, WIDEST_FINGER_M
+from simulators import rlbench as simulator
 
-BOUNDS = (-0.3, -0.5, 0.6, 0.7, 0.5, 1.6)
-"""The workspace of RLBench's Panda, as C2F-ARM has it."""
-HORIZON = 10
-CAMERAS = ("front", "left_shoulder", "right_shoulder", "overhead", "wrist")
-SIZE = 128
-MOTION = ("gripper_pose", "gripper_open", "joint_positions", "joint_velocities", "gripper_joint_positions")
 NEEDED = (*MOTION, "frames", "front_rgb", "front_depth_m", "front_intrinsics", "front_extrinsics")
-WIDEST_FINGER_M = 0.04
 NAME = re.compile(r"([a-z0-9_]+)\.(\d+)\.npz")
 
 
-def spec(task: str, size: int = SIZE, horizon: int = HORIZON, cameras: Sequence[str] = ("front",)) -> TaskSpec:
-    """Of ``rlbench:<task>`` as these demonstrations show it: ``obs`` is as in C2F-ARM, 11 numbers.
-
-    These are ``gripper_open``, ``gripper_pose`` (7), the positions of the two fingers, 0 to 0.04 m, and the time left.
-    """
-    fields = [Field("obs", (11,)), Field("gripper_pose", (7,), "float64", "m"), Field("gripper_open", ())]
-    for name in cameras:
-        fields += [Field(f"{name}_rgb", (size, size, 3), "uint8"), Field(f"{name}_depth", (size, size), "float32", "m")]
-        fields += [Field(f"{name}_intrinsics", (3, 3), "float64"), Field(f"{name}_extrinsics", (4, 4), "float64")]
-    labels = (("simulator", "rlbench"), ("cameras", " ".join(cameras)), ("size", str(size)), ("horizon", str(horizon)))
-    keyframed = Keyframes(BOUNDS, tuple(cameras), rotation=True)
-    return TaskSpec(f"rlbench:{task}", tuple(fields), action_dim(keyframed), horizon, labels, keyframes=keyframed)
+def spec(task: str, size: int, cameras: Sequence[str] = CAMERAS[:1]) -> TaskSpec:
+    """Of ``rlbench:<task>`` as a simulator with these cameras shows it, and so its demonstrations."""
+    return simulator.spec(task, {"size": size, "cameras": ",".join(cameras)})
 
 
 def checked(cameras: Sequence[str]) -> tuple[str, ...]:
@@ -52,17 +38,6 @@ def checked(cameras: Sequence[str]) -> tuple[str, ...]:
     if wrong or not cameras or len(set(cameras)) < len(cameras):
         raise ConfigError(f"--cameras is {','.join(cameras) or 'empty'}. Allowed: one or more of {', '.join(CAMERAS)}, each once")
     return tuple(cameras)
-
-
-def options_of(cameras: Sequence[str], size: int, variation: int) -> dict[str, Any]:
-    """The options of the simulator with which a run wants such demonstrations, those that are not as by default.
-
-    Args:
-        variation: RLBench's; -1: among all.
-    """
-    usual = {"cameras": "front", "size": SIZE, "variation": 0}
-    options = {"cameras": ",".join(cameras), "size": size, "variation": variation}
-    return {name: value for name, value in options.items() if value != usual[name]}
 
 
 def named(path: Path) -> tuple[str, int]:

@@ -17,8 +17,10 @@ from core.demos import EVERY_N, Demo, check, keyframes
 from core.errors import DemoError
 from manyhands import __version__
 from manyhands.demos import png
-from manyhands.demos.rlbench import CAMERAS, MOTION, of_gripper, spec
+from manyhands.demos.rlbench import of_gripper, spec
 from manyhands.demos.rlbench_pickle import DEMO, OBSERVATION, Array, Record, load
+from outpost.rlbench_options import CAMERAS
+from outpost.rlbench_seen import MOTION
 
 PICKLE, DESCRIPTIONS, NUMBER = "low_dim_obs.pkl", "variation_descriptions.pkl", "variation_number.pkl"
 EXTRA = ("joint_forces", "gripper_touch_forces", "task_low_dim_state")

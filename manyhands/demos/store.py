@@ -5,14 +5,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import simulators
 from core.demofile import read_head
 from core.errors import DemoError
+from simulators import hooks
 
 ENDING = ".demo"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -26,18 +25,12 @@ def home(runs: Path) -> Path:
 def folder_of(folder: Path, task: str, options: Mapping[str, Any] = NO_OPTIONS) -> Path:
     """Where the demonstrations of a task are. Other options of its simulator have a folder of their own, told apart by a hash.
 
-    A simulator on whose options demonstrations do not all depend offers ``of_demos(options)``: those they depend on that are not as by
-    default, each written in one way.
-
     Args:
         task: ``blocks:touch``.
         options: of the simulator; those that are as by default make no difference.
     """
     simulator, _, name = task.partition(":")
-    other = simulators.changed(task, options) if options else {}
-    of_demos = getattr(import_module(f"simulators.{simulator}"), "of_demos", None) if other else None
-    other = of_demos(options) if of_demos else other
-    if other:
+    if other := hooks.of_demos(task, options):
         name += "-" + hashlib.sha256(json.dumps(other, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return folder / simulator / name
 

@@ -16,7 +16,7 @@ from outpost.rlbench_places import environment
 from outpost.rlbench_tasks import installed, tasks
 from simulators._options import validate
 
-__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "of_demos", "spec", "tasks"]
+__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "missing", "of_demos", "spec", "tasks"]
 
 ONE_PER_PROCESS = True
 """CoppeliaSim can be loaded once per process"""
@@ -67,13 +67,17 @@ def make(task: str, seed: int, **options: Any) -> Any:
         ConfigError: what it needs beside that is not, or the task or its variation is not there; the message says what to do.
         SimulatorError: retryable; it does not launch.
     """
-    if not installed():
-        raise MissingExtra(
-            "RLBench is not installed where this runs. It is not on PyPI, and needs CoppeliaSim 4.1 and PyRep: docs/rlbench.md says how"
-        )
+    if lacking := missing():
+        raise MissingExtra(lacking)
     from simulators.rlbench.simulator import RLBenchTask
 
     return RLBenchTask(task, seed, Options(**options))
+
+
+def missing() -> str:
+    """What must be installed here first; empty: nothing."""
+    line = "RLBench is not installed where this runs. It is not on PyPI, and needs CoppeliaSim 4.1 and PyRep: docs/rlbench.md says how"
+    return "" if installed() else line
 
 
 def spec(task: str, options: Options | Mapping[str, Any] | None = None) -> TaskSpec:

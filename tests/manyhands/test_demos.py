@@ -199,7 +199,7 @@ def test_progress_in_words(monkeypatch):
 @pytest.mark.parametrize("name", ["reach_target.1.npz", "push_button.4.npz"])
 def test_real_demonstrations(name, tmp_path):
     demo = rlbench.read(REAL / name)
-    spec = rlbench.spec(name.split(".")[0])
+    spec = rlbench.spec(name.split(".")[0], 128)
     assert demo.task == spec.task and spec.action_dim == 8 and spec.obs_dim == 11
     with np.load(REAL / name) as file:
         assert demo.keyframes.tolist() == file["keyframes"].tolist()

@@ -221,18 +221,6 @@ def test_one_array_for_all_frames_is_not_multiplied(tmp_path, monkeypatch):
     assert "task_low_dim_state" not in demo.motion and demo.motion["joint_positions"].shape == (24, 7)
 
 
-@pytest.mark.parametrize(
-    ("asked", "options"),
-    [
-        ((("front",), 128, 0), {}),
-        ((("front", "wrist"), 128, 3), {"cameras": "front,wrist", "variation": 3}),
-        ((("wrist",), 64, -1), {"cameras": "wrist", "size": 64, "variation": -1}),
-    ],
-)
-def test_options_with_which_a_run_finds_them(asked, options):
-    assert rlbench.options_of(*asked) == options
-
-
 @pytest.mark.parametrize("cameras", [(), ("front", "front"), ("side",)])
 def test_cameras_that_cannot_be(cameras):
     with pytest.raises(ConfigError, match=r"--cameras is .*Allowed: one or more of front, left_shoulder"):

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+import algos
 from core.errors import ConfigError
 from manyhands import build, gateway
 from manyhands.config_file import load
+from simulators import hooks
 from tests.replay.gateway_side import check_counting, start_client, wait_for
 from tests.system.tiny import PATIENCE_S, manyhands, replayed, saved, start_child, tiny
 
@@ -80,6 +82,21 @@ def test_a_run_in_strict_turns_has_no_gateway():
         config = outside(**changes)
         with pytest.raises(ConfigError, match="strict turns; fix: --backend ray"):
             gateway.check(config, build.task_spec(config))
+
+
+def test_a_run_that_cannot_evaluate_is_refused(monkeypatch):
+    config = outside()
+    spec = build.task_spec(config)
+    monkeypatch.setattr(hooks, "missing", lambda name: f"{name} is not installed")
+    with pytest.raises(ConfigError, match=r"gateway\.clients 3 policies are still evaluated.*dummy:counter is not installed"):
+        gateway.check(config, spec)
+
+
+def test_an_algorithm_that_needs_torch_to_act_is_refused():
+    config = outside()
+    spec = build.task_spec(config)
+    with pytest.raises(ConfigError, match=r"pearl cannot act without torch.*c2farm, reptile, sac"):
+        gateway.policy(replace(config, algorithm="pearl", algo=algos.find("pearl").Config()), spec)
 
 
 def test_someone_must_collect():
