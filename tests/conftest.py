@@ -16,6 +16,14 @@ from tests.rlbench_place import rlbench_double, rlbench_place, rlbench_variants 
 torch.set_num_threads(1)  # tensors of tests are tiny, and two threads that wait for each other on busy cores are slower by far
 
 
+SLOW_FIRST = ("tests/system/", "tests/learner/", "tests/cli/", "tests/replay/test_gateway")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files of few tests first, as two processes share the files: the last one to begin should be a short one."""
+    items.sort(key=lambda item: next((i for i, folder in enumerate(SLOW_FIRST) if item.nodeid.startswith(folder)), len(SLOW_FIRST)))
+
+
 @pytest.fixture(autouse=True)
 def _in_the_same_folder():
     """A test that leaves the process elsewhere would break others, far away."""
