@@ -69,9 +69,8 @@ class Backend:
         complete()
         if not is_root(Path(os.environ.get("COPPELIASIM_ROOT", ""))):
             raise Failed(missing())
+        _check_pyrep()
         _import("pyrep", missing())
-        if importlib.util.find_spec("pyrep.backend") is None or importlib.util.find_spec("pyrep.backend._sim_cffi") is None:
-            raise Failed(f"the package pyrep here is another one, which PyPI has under that name: pip uninstall pyrep. {INSTALL}")
         _import("rlbench.environment")
         self._errors = _Errors()
         task_class = _seen_by(_task_class(task), film)
@@ -150,6 +149,18 @@ class Backend:
         if env is not None:
             with _staying_here():
                 env.shutdown()
+
+
+def _check_pyrep() -> None:
+    """Before it is imported: the other package of that name may lack something of its own, which would be told instead."""
+    spec = importlib.util.find_spec("pyrep")
+    places = [Path(place, "backend") for place in (spec.submodule_search_locations or ())] if spec else []
+    if spec and not any(place.is_dir() for place in places):
+        raise Failed(f"the package pyrep here is another one, which PyPI has under that name: pip uninstall pyrep. {INSTALL}")
+    if spec and not any(True for place in places for _ in place.glob("_sim_cffi*")):
+        raise Failed(
+            f"PyRep is here without its compiled part, pyrep.backend._sim_cffi: install it, a copy of its folder is not enough. {INSTALL}"
+        )
 
 
 def _import(name: str, hint: str = "") -> Any:
