@@ -21,6 +21,7 @@ from outpost.rlbench_film import Film
 from outpost.rlbench_options import CAMERAS, Settings
 from outpost.rlbench_places import complete, is_root, missing
 from outpost.rlbench_tasks import class_name, is_name
+from outpost.rlbench_words import reasons
 
 INSTALL = "docs/rlbench.md says what to install"
 
@@ -127,14 +128,14 @@ class Backend:
             Unplaceable: as ``reset``.
             NoDemo: the expert did not succeed.
         """
-        with self._errors.of_placing():
+        with self._errors.of_placing(), reasons() as why:
             self._set(variation)
             try:
                 (demo,) = self._task.get_demos(1, live_demos=True, max_attempts=1)
             except RuntimeError as error:
                 if "Could not collect demos" not in str(error):
                     raise  # of the reset before it
-                raise NoDemo(_said(error)) from error
+                raise NoDemo(". ".join(why) or _said(error)) from error
         return [demo[i] for i in range(len(demo))]
 
     def _set(self, variation: int) -> None:

@@ -90,11 +90,25 @@ def test_what_can_never_be_placed_fails_the_episode(rlbench_variants):
 
 def test_a_task_without_waypoints_cannot_be_shown_but_played(rlbench_variants):
     simulator = RLBench("open_box", 0, **SMALL)
-    with pytest.raises(Failed, match="expert of open_box failed in episode 2: RuntimeError: Could not collect demos") as failure:
+    with pytest.raises(Failed, match=r"expert of open_box failed in episode 2: Error in task open_box\. No waypoints were found") as failure:
         simulator.demonstrate(2)
     assert failure.value.retryable
     assert simulator.step(action(near(simulator.reset(2))))[2] is False
     assert rlbench_variants.done["demo"] == 1
+
+
+def test_where_rlbench_does_not_log_why_it_is_told_what_it_raised(rlbench_double, monkeypatch):
+    import logging
+
+    simulator = RLBench("open_box", 0, **SMALL)
+    from rlbench import task_environment  # pyright: ignore[reportMissingImports]
+
+    with pytest.raises(Failed, match="No waypoints"):
+        simulator.demonstrate(2)
+    assert task_environment.logging is logging
+    monkeypatch.setattr("outpost.rlbench_words._MODULE", "elsewhere")
+    with pytest.raises(Failed, match="failed in episode 2: RuntimeError: Could not collect demos"):
+        simulator.demonstrate(2)
 
 
 def test_a_failed_demonstration_leaves_nothing_thinned_out(rlbench_double):
