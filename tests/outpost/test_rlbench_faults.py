@@ -90,7 +90,7 @@ def test_what_can_never_be_placed_fails_the_episode(rlbench_variants):
 
 def test_a_task_without_waypoints_cannot_be_shown_but_played(rlbench_variants):
     simulator = RLBench("open_box", 0, **SMALL)
-    with pytest.raises(Failed, match=r"expert of open_box failed in episode 2: Error in task open_box\. No waypoints were found") as failure:
+    with pytest.raises(Failed, match=r"open_box failed in episode 2: Error in task open_box\. No waypoints were found") as failure:
         simulator.demonstrate(2)
     assert failure.value.retryable
     assert simulator.step(action(near(simulator.reset(2))))[2] is False
