@@ -19,7 +19,7 @@ ROOT, LIBRARY, VERSION, QT, DISPLAY, PYREP, LOADS, RLBENCH = (
 CHILD_S = 60.0
 UNPACK = "unpack CoppeliaSim Edu 4.1.0 (V4_1_0 for your Ubuntu, from coppeliarobotics.com) and: export COPPELIASIM_ROOT=THAT_FOLDER"
 PIP_PYREP = "COPPELIASIM_ROOT={root} pip install cffi git+https://github.com/stepjam/PyRep.git"
-PIP_RLBENCH = "pip install --no-deps git+https://github.com/stepjam/RLBench.git && pip install pyquaternion natsort scipy pillow"
+PIP_RLBENCH = "pip install --no-deps git+https://github.com/stepjam/RLBench.git && pip install pyquaternion natsort scipy pillow gymnasium"
 PACKAGES = {
     "libGL": "libgl1",
     "libGLU": "libglu1-mesa",
@@ -187,7 +187,8 @@ def _rlbench_loads() -> Check:
     answer = _ask(IMPORT_RLBENCH)
     if not isinstance(answer.value, dict):
         missing = re.search(r"No module named '(\w+)'", answer.error)
-        return Check("RLBench loads", "fail", answer.error, f"pip install {missing[1]}" if missing else PIP_RLBENCH)
+        package = "pillow" if missing and missing[1] == "PIL" else missing and missing[1]
+        return Check("RLBench loads", "fail", answer.error, f"pip install {package}" if package else PIP_RLBENCH)
     commit = answer.value.get("rlbench_commit", "")
     return Check("RLBench loads", "ok", answer.value.get("rlbench", "without a version") + (f", commit {commit[:10]}" if commit else ""))
 

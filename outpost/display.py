@@ -6,6 +6,7 @@ Only who can read a cookie of this process's own may look at it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -28,6 +29,8 @@ LEAVE_S = 5.0
 _PR_SET_PDEATHSIG = 1
 _ANY_FAMILY = 0xFFFF
 
+_kept: Display | None = None
+
 
 class Display:
     """Xvfb, from the making to ``close``; meanwhile DISPLAY names it.
@@ -37,7 +40,7 @@ class Display:
     """
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name, self.owner = "", os.getpid()
         program = shutil.which("Xvfb")
         if program is None:
             raise Failed("RLBench draws on an X display, DISPLAY names none, and Xvfb is not installed. Install it: apt install xvfb")
@@ -69,8 +72,13 @@ class Display:
             del os.environ["DISPLAY"], os.environ["XAUTHORITY"]
             if self._before is not None:
                 os.environ["XAUTHORITY"] = self._before
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._cookie)
+        self.forget()
+
+    def forget(self) -> None:
+        """Takes away its file, and leaves it to the kernel."""
+        if os.getpid() == self.owner:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._cookie)
 
 
 def private() -> Display | None:
@@ -80,6 +88,24 @@ def private() -> Display | None:
         Failed: as ``Display``.
     """
     return None if os.environ.get("DISPLAY") else Display()
+
+
+def keep() -> None:
+    """From here to the end of this process it has a display: one of its own where the environment names none.
+
+    It outlives each simulator, as Qt ends a process whose display goes while it is still there: after a launch that failed halfway, or a
+    shutdown that did.
+
+    Raises:
+        Failed: as ``Display``.
+    """
+    global _kept
+    if _kept is not None and _kept.owner == os.getpid() and _kept.process.poll() is not None:  # someone ended it
+        _kept.close()
+        _kept = None
+    if _kept is None and (made := private()):
+        _kept = made
+        atexit.register(made.forget)
 
 
 def _start(program: str, cookie: str, words: IO[bytes]) -> tuple[subprocess.Popen, int]:

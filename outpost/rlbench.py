@@ -5,6 +5,7 @@ One per process, used by the thread that made it, and never over a fork: Coppeli
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -55,7 +56,7 @@ class RLBench:
             raise Failed(f"simulator seed {seed} of {task} is negative. Allowed: 0 and up")
         self._last: Seen | None = None
         self._t, self._variations, self._broken = 0, 1, False
-        self._display = display.private()
+        display.keep()
         self._backend: Backend | None = None
         _living = self
         try:
@@ -124,19 +125,16 @@ class RLBench:
         return self._told(demo, episode)
 
     def close(self) -> None:
-        """Ends the simulator and its display. May be called twice."""
+        """Ends the simulator. May be called twice."""
         global _living
         if os.getpid() != self._owner[0]:
             return  # a forked child: the simulator is the parent's
-        backend, self._backend, self._broken = self._backend, None, False
-        shown, self._display = self._display, None
+        backend, self._backend = self._backend, None
         try:
             if backend is not None:
                 with self._inside("shutdown"):
                     backend.shutdown()
         finally:
-            if shown is not None:
-                shown.close()
             self._broken = False
             if _living is self:
                 _living = None
@@ -229,3 +227,12 @@ class RLBench:
                 self._broken = True
                 words = " ".join(str(error).split())
                 raise Failed(f"RLBench failed at {where} of {self.task}: {type(error).__name__}: {words}", retryable=True) from error
+
+
+@atexit.register
+def _leave() -> None:
+    """A process that ends with a simulator ends in noise, or not at all; one that is broken may not be shut down."""
+    left = _living
+    if left is not None and not left._broken and left._owner == (os.getpid(), threading.get_ident()):
+        with contextlib.suppress(Failed):
+            left.close()

@@ -21,6 +21,7 @@ from outpost.rlbench_film import Film
 from outpost.rlbench_options import CAMERAS, Settings
 from outpost.rlbench_places import complete, is_root, missing
 from outpost.rlbench_tasks import class_name, is_name
+from outpost.rlbench_words import reasons
 
 INSTALL = "docs/rlbench.md says what to install"
 
@@ -69,9 +70,8 @@ class Backend:
         complete()
         if not is_root(Path(os.environ.get("COPPELIASIM_ROOT", ""))):
             raise Failed(missing())
+        _check_pyrep()
         _import("pyrep", missing())
-        if importlib.util.find_spec("pyrep.backend") is None or importlib.util.find_spec("pyrep.backend._sim_cffi") is None:
-            raise Failed(f"the package pyrep here is another one, which PyPI has under that name: pip uninstall pyrep. {INSTALL}")
         _import("rlbench.environment")
         self._errors = _Errors()
         task_class = _seen_by(_task_class(task), film)
@@ -128,14 +128,14 @@ class Backend:
             Unplaceable: as ``reset``.
             NoDemo: the expert did not succeed.
         """
-        with self._errors.of_placing():
+        with self._errors.of_placing(), reasons() as why:
             self._set(variation)
             try:
                 (demo,) = self._task.get_demos(1, live_demos=True, max_attempts=1)
             except RuntimeError as error:
                 if "Could not collect demos" not in str(error):
                     raise  # of the reset before it
-                raise NoDemo(_said(error)) from error
+                raise NoDemo(". ".join(why) or _said(error)) from error
         return [demo[i] for i in range(len(demo))]
 
     def _set(self, variation: int) -> None:
@@ -150,6 +150,18 @@ class Backend:
         if env is not None:
             with _staying_here():
                 env.shutdown()
+
+
+def _check_pyrep() -> None:
+    """Before it is imported: the other package of that name may lack something of its own, which would be told instead."""
+    spec = importlib.util.find_spec("pyrep")
+    places = [Path(place, "backend") for place in (spec.submodule_search_locations or ())] if spec else []
+    if spec and not any(place.is_dir() for place in places):
+        raise Failed(f"the package pyrep here is another one, which PyPI has under that name: pip uninstall pyrep. {INSTALL}")
+    if spec and not any(True for place in places for _ in place.glob("_sim_cffi*")):
+        raise Failed(
+            f"PyRep is here without its compiled part, pyrep.backend._sim_cffi: install it, a copy of its folder is not enough. {INSTALL}"
+        )
 
 
 def _import(name: str, hint: str = "") -> Any:

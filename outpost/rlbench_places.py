@@ -29,11 +29,12 @@ def is_root(folder: Path) -> bool:
 def environment(root: str | None = None) -> dict[str, str]:
     """What a process that is to load CoppeliaSim must be started with, beside what it inherits. Nothing where there is no CoppeliaSim.
 
-    The dynamic linker reads LD_LIBRARY_PATH when a process starts: to set it later does not help.
+    The dynamic linker reads LD_LIBRARY_PATH when a process starts: to set it later does not help. It may start in another folder.
     """
-    folder = find_root() if root is None else Path(root)
-    if folder is None:
+    found = find_root() if root is None else Path(root)
+    if found is None:
         return {}
+    folder = found.absolute()
     libraries = [str(folder)] + [part for part in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if part not in ("", str(folder))]
     return {
         "COPPELIASIM_ROOT": str(folder),

@@ -14,7 +14,7 @@ from simulators.process import Process, read_spec_line
 ATTACH = b"M"
 _LOOK_S = 0.1
 """How often deadlines are looked at while nobody answers. They cost more than a step to work out, so not before."""
-_LEAVE_S = 2.0
+_LEAVE_S = 4.0
 """seconds that a worker has to close its simulators"""
 
 Deadline = Callable[[int], tuple[float, str]]

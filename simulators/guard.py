@@ -1,5 +1,8 @@
 """Runs a module so that it leaves nothing behind: ``python -m simulators.guard FOLDER MODULE ARGUMENTS``; FOLDER may be empty.
 
+An exception ends the process at once, so that its last words are the exception: what an application does while Python ends, such as
+CoppeliaSim's, may print, crash or hang.
+
 A simulator may start processes of its own, such as a display, which nobody would end if it or its parent were killed. So the process is
 forked once before anything is loaded: its twin waits outside of the process group for the end, however it comes, then kills what is
 left of the group and removes the folder.
@@ -11,6 +14,7 @@ import select
 import shutil
 import signal
 import sys
+import traceback
 from contextlib import suppress
 
 
@@ -34,7 +38,14 @@ def main() -> None:
         finally:
             os._exit(0)
     sys.argv[:] = sys.argv[2:]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
+        traceback.print_exc()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1)
 
 
 def _watch(watched: int) -> None:

@@ -37,7 +37,7 @@ class CollectArguments:
     """of the simulator"""
     processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """that collect side by side"""
-    retries: int = 4
+    retries: int = 9
     """further variations that are tried where one fails"""
     timeout: float = 300.0
     """seconds that one demonstration may take"""

@@ -36,7 +36,7 @@ class Plan:
     seed: int = 0
     """of the simulator"""
     processes: int = 1
-    retries: int = 4
+    retries: int = 9
     """further variations that are tried where one fails"""
     timeout_s: float = 300.0
     """longest that one demonstration may take"""
@@ -110,6 +110,8 @@ def collect(plan: Plan, show: Callable[[State], None] = silent) -> State:
                 _ended(hand, plan, state, jobs)
             show(state)
     finally:
+        for hand in hands:
+            hand.leave()
         for hand in hands:
             hand.close()
         shutil.rmtree(logs, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -20,6 +21,8 @@ from simulators.process import FOLDER
 
 LAUNCH_S = 300.0
 """longest that a process may take to make its simulator"""
+LEAVE_S = 3.0
+"""longest that a process may take to close its simulator"""
 LAST_WORDS = 300
 """characters of a dead process's output that are told"""
 
@@ -34,7 +37,7 @@ class Job(NamedTuple):
 
 
 class Hand:
-    """Does one job at a time. Make it, ``take``, ``wait``, ``let_go``, and so on; at the end ``close``.
+    """Does one job at a time. Make it, ``take``, ``wait``, ``let_go``, and so on; at the end ``leave`` and ``close``.
 
     Args:
         seed, options: of the simulator.
@@ -53,16 +56,18 @@ class Hand:
         self.folder = ""
         """in which the process works, where it has one of its own"""
         self.process: subprocess.Popen | None = None
-        self.asked = False
-        """the process has its simulator, and the job"""
+        self.asked = self.leaving = False
+        """the process has its simulator, and the job; it is to go"""
 
     def take(self, job: Job) -> None:
         """Begins a job, in a new process where the last one is gone or has the simulator of another task."""
+        if self.task != job.task:
+            self.leave()
+            self.close()
         self.job, self.failure = job, None
-        if self.process is not None and self.task == job.task:
+        if self.process is not None:
             self._ask()
             return
-        self.close()
         self.task, self.heard, self.deadline = job.task, b"", time.monotonic() + LAUNCH_S
         around = surroundings([job.task])
         self.folder = tempfile.mkdtemp(prefix=FOLDER) if around.own_folder else ""
@@ -102,11 +107,22 @@ class Hand:
         self.job = None
         return job, failure
 
+    def leave(self) -> None:
+        """Asks a process that has nothing to do to close its simulator; ``close`` then waits a moment for its end."""
+        if self.process is not None and self.process.stdin is not None and self.job is None:
+            self.leaving = True
+            with suppress(OSError):
+                self.process.stdin.close()
+
     def close(self) -> None:
         """Ends the process with all that it started."""
-        process, self.process, self.asked = self.process, None, False
+        process, leaving, self.process, self.asked, self.leaving = self.process, self.leaving, None, False, False
         if process is None:
             return
+        if leaving:
+            ended = os.pidfd_open(process.pid)  # it is not waited for: its group keeps its number
+            select.select([ended], [], [], LEAVE_S)
+            os.close(ended)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         for pipe in (process.stdin, process.stdout):

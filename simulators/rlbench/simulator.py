@@ -61,7 +61,7 @@ class RLBenchTask:
             return Demo(self.spec.task, **self._simulator.demonstrate(variation))
 
     def close(self) -> None:
-        """Ends CoppeliaSim and the display that was started for it. May be called twice."""
+        """Ends CoppeliaSim. May be called twice."""
         with self._failing():
             self._simulator.close()
 

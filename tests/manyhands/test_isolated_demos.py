@@ -56,3 +56,17 @@ def test_killed_it_is_replaced_in_another_folder(hand, tmp_path):
     assert not folder.exists()
     assert _collect(hand, 2) == ""
     assert hand.folder != str(folder)
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_it_may_close_its_simulator_before_it_is_ended(hand, tmp_path, another):
+    """CoppeliaSim that is killed takes its next start for one after a crash."""
+    (tmp_path / "demos").mkdir()
+    assert _collect(hand, 1) == ""
+    process = hand.process
+    if another:
+        hand.take(Job("blocks:press", 0, Path("demos", "s.demo")))
+    else:
+        hand.leave()
+        hand.close()
+    assert process.returncode == 0

@@ -115,15 +115,42 @@ def test_one_that_says_nothing_is_ended(xvfb, monkeypatch):
     assert started[0][0].returncode is not None
 
 
-def test_a_simulator_has_one_of_its_own_and_ends_it(rlbench_double, xvfb, monkeypatch):
-    from outpost.rlbench import RLBench
+ONE = (
+    "from outpost import Failed; from outpost.rlbench import RLBench\nsimulator = RLBench('reach_target', 0, size=8)\nsimulator.reset(0)\n"
+)
+SHOW = "import os; print(os.environ['DISPLAY'], os.path.exists(os.environ['XAUTHORITY']), os.environ['XAUTHORITY'], flush=True)\n"
+ANOTHER = "simulator.close()\nRLBench('push_buttons', 0, size=8).reset(0)\n"
+HALFWAY = "try:\n    RLBench('reach_target', 1, size=8)\nexcept Failed:\n    pass\n"
 
+
+@pytest.mark.parametrize("then", [ANOTHER, "simulator.close()\n" + HALFWAY, ""])
+def test_a_process_with_simulators_has_one_of_its_own_to_its_end(rlbench_double, xvfb, then):
+    """Qt would end the process, without a word of why a launch failed."""
+    rlbench_double.script({"at": "task", "nth": 1, "do": "RuntimeError: no such handle"} if then.endswith(HALFWAY) else {"at": "never"})
     told = xvfb()
-    simulator = RLBench("reach_target", 0, size=8)
-    assert os.environ["DISPLAY"] == ":42"
-    simulator.reset(0)
-    simulator.close()
-    assert gone(int(told.read_text().split()[0])) and "DISPLAY" not in os.environ
+    process = subprocess.Popen(
+        [sys.executable, "-c", ONE + then + SHOW + "input()"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    name, there, cookie = process.stdout.readline().decode().split()
+    pid = int(told.read_text().split()[0])
+    assert (name, there) == (":42", "True") and not Path(f"/proc/{pid}/stat").read_text().split(")")[1].startswith(" Z")
+    process.communicate(b"\n")
+    assert process.returncode == 0 and gone(pid) and not Path(cookie).exists()
+
+
+def test_one_that_died_is_begun_anew(xvfb, monkeypatch):
+    monkeypatch.setattr(display, "_kept", None)
+    told = xvfb()
+    display.keep()
+    first = int(told.read_text().split()[0])
+    display.keep()
+    assert int(told.read_text().split()[0]) == first
+    os.kill(first, signal.SIGKILL)
+    assert gone(first)
+    display.keep()
+    assert display._kept is not None and display._kept.process.pid != first and os.environ["DISPLAY"] == ":42"
+    display._kept.close()
 
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")

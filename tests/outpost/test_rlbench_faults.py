@@ -1,6 +1,9 @@
 """What an RLBench simulator asks of RLBench, and what it makes of what goes wrong there: on the double only."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,11 +90,25 @@ def test_what_can_never_be_placed_fails_the_episode(rlbench_variants):
 
 def test_a_task_without_waypoints_cannot_be_shown_but_played(rlbench_variants):
     simulator = RLBench("open_box", 0, **SMALL)
-    with pytest.raises(Failed, match="expert of open_box failed in episode 2: RuntimeError: Could not collect demos") as failure:
+    with pytest.raises(Failed, match=r"open_box failed in episode 2: Error in task open_box\. No waypoints were found") as failure:
         simulator.demonstrate(2)
     assert failure.value.retryable
     assert simulator.step(action(near(simulator.reset(2))))[2] is False
     assert rlbench_variants.done["demo"] == 1
+
+
+def test_where_rlbench_does_not_log_why_it_is_told_what_it_raised(rlbench_double, monkeypatch):
+    import logging
+
+    simulator = RLBench("open_box", 0, **SMALL)
+    from rlbench import task_environment  # pyright: ignore[reportMissingImports]
+
+    with pytest.raises(Failed, match="No waypoints"):
+        simulator.demonstrate(2)
+    assert task_environment.logging is logging
+    monkeypatch.setattr("outpost.rlbench_words._MODULE", "elsewhere")
+    with pytest.raises(Failed, match="failed in episode 2: RuntimeError: Could not collect demos"):
+        simulator.demonstrate(2)
 
 
 def test_a_failed_demonstration_leaves_nothing_thinned_out(rlbench_double):
@@ -221,12 +238,41 @@ def test_what_can_be_set_late_is_set(rlbench_double, monkeypatch):
     assert os.environ["QT_QPA_PLATFORM_PLUGIN_PATH"] == os.environ["COPPELIASIM_ROOT"]
 
 
-def test_the_other_package_called_pyrep_is_told_apart(rlbench_double, monkeypatch, tmp_path):
+@pytest.mark.parametrize("code", ["class Repository: ...\n", "import a_package_that_is_not_there\n"])
+def test_the_other_package_called_pyrep_is_told_apart(rlbench_double, monkeypatch, tmp_path, code):
     (tmp_path / "pyrep").mkdir()
-    (tmp_path / "pyrep" / "__init__.py").write_text("class Repository: ...\n")
+    (tmp_path / "pyrep" / "__init__.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(Failed, match="pip uninstall pyrep"):
+    with pytest.raises(Failed, match="pip uninstall pyrep") as failure:
         RLBench("reach_target", 0)
+    assert not failure.value.retryable
+
+
+def test_a_pyrep_that_was_not_compiled_is_told(rlbench_double, monkeypatch, tmp_path):
+    (tmp_path / "pyrep" / "backend").mkdir(parents=True)
+    (tmp_path / "pyrep" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(Failed, match="without its compiled part"):
+        RLBench("reach_target", 0)
+
+
+ENDING = """
+import atexit, sys, rlbench_double
+atexit.register(lambda: print(rlbench_double.done["shutdown"], flush=True))
+from outpost.rlbench import RLBench
+simulator = RLBench("reach_target", 0, size=8)
+simulator.reset(0)
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "shut_down"), [("", 1), ("simulator.close()", 1), ("sys.exit(raised)", 1), ("simulator._broken = True", 0)]
+)
+def test_a_process_that_ends_shuts_its_simulator_down(rlbench_double, then, shut_down):
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", ENDING.format(then=then)], cwd=root, capture_output=True, text=True)
+    assert done.stdout == f"{shut_down}\n" and ("NameError" in done.stderr) == ("raised" in then)
 
 
 def test_what_rlbench_lacks_itself_is_told(rlbench_double):

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,14 @@ def test_what_is_set_is_kept_and_completed(nowhere, monkeypatch):
     made = rlbench_places.environment()
     assert made == {"COPPELIASIM_ROOT": "/somewhere", "LD_LIBRARY_PATH": "/somewhere:/a:/b", "QT_QPA_PLATFORM_PLUGIN_PATH": "/somewhere"}
     assert "COPPELIASIM_ROOT is /somewhere, where no libcoppeliaSim.so is" in rlbench_places.missing()
+
+
+def test_a_folder_is_told_to_processes_that_begin_elsewhere(nowhere, monkeypatch):
+    fits = put(nowhere / "here" / "CoppeliaSim")
+    monkeypatch.chdir(nowhere / "here")
+    monkeypatch.setenv("COPPELIASIM_ROOT", "CoppeliaSim")
+    made = rlbench_places.environment()
+    assert set(made.values()) == {str(fits)} and rlbench_places.environment("CoppeliaSim") == made
 
 
 def test_with_what_is_made_nothing_is_missing(nowhere, monkeypatch):
@@ -95,3 +105,14 @@ def test_versions_say_the_commit_where_pip_knows_it(monkeypatch, tmp_path):
     monkeypatch.setenv("COPPELIASIM_ROOT", "/opt/CoppeliaSim_Edu_V4_1_0_Ubuntu20_04")
     told = {"rlbench": "1.2.0", "pyrep": "4.1.0.3", "pyrep_commit": "8f420be", "coppeliasim": "4.1.0"}
     assert rlbench_versions.versions() == told
+
+
+def test_what_pip_does_not_know_says_its_version_itself(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rlbench", SimpleNamespace(__version__="1.2.0"))
+    monkeypatch.setattr("importlib.metadata.distribution", _unknown)
+    monkeypatch.delenv("COPPELIASIM_ROOT", raising=False)
+    assert rlbench_versions.versions() == {"rlbench": "1.2.0"}
+
+
+def _unknown(name):
+    raise PackageNotFoundError(name)

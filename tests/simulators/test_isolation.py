@@ -151,6 +151,15 @@ def test_a_guard_is_not_weighed():
         assert pool._crew.processes[0].mb() == pytest.approx(alone / 2**20, rel=0.1)
 
 
+def test_the_last_words_of_one_that_fails_are_its_failure(tmp_path):
+    """CoppeliaSim prints, crashes or hangs while Python ends."""
+    (tmp_path / "noisy.py").write_text("import atexit\natexit.register(print, 'noise', flush=True)\nraise ValueError('why')\n")
+    command = [sys.executable, "-m", "simulators.guard", "", "noisy"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), str(tmp_path)])}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True)
+    assert done.returncode == 1 and done.stdout.strip().splitlines()[-1] == "ValueError: why" and "noise" not in done.stdout
+
+
 def test_a_module_that_knows_its_spec_is_believed(monkeypatch):
     from manyhands import build
     from tests.system.tiny import tiny
