@@ -103,7 +103,7 @@ def strict(schema: Any) -> Any:
 
 
 def _check(manifest: Mapping[str, Any], schema: Mapping[str, Any], of: str) -> None:
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(manifest), key=lambda error: (list(map(str, error.absolute_path))))
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(manifest), key=lambda error: list(map(str, error.absolute_path)))
     if errors:
         error = errors[0]
         name = (manifest.get("metadata") or {}).get("name", "")

@@ -35,6 +35,11 @@ def as_yaml(*documents: Mapping[str, Any]) -> str:
     return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=10_000, explicit_start=len(documents) > 1)
 
 
+def parse_yaml(text: str) -> Any:
+    """The document of a text that we rendered."""
+    return yaml.safe_load(text)
+
+
 def read_yaml(path: Path, option: str) -> list[Any]:
     """All documents of a file.
 
@@ -42,7 +47,7 @@ def read_yaml(path: Path, option: str) -> list[Any]:
         ConfigError: there is none, or it is no YAML; ``option`` named it.
     """
     try:
-        return list(yaml.load_all(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506 - both are safe
+        return list(yaml.load_all(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{option} {path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 

@@ -1,8 +1,8 @@
 """Kubernetes, through KubeRay: a RayCluster for many runs, a RayJob per run, the claim of their storage, a script that makes the Secrets.
 
-A pod is a Ray node. The head has no actors; simulator pods have the resource ``simulator``, one per core, learner pods ``learner``, one per GPU.
-Tables of the cluster survive its head in Redis (``deploy.redis``). A RayJob that failed is tried again on a new cluster, where the same command goes
-on with the run, from its checkpoint on the storage.
+A pod is a Ray node. The head has no actors; simulator pods offer the resource ``simulator``, one per core, learner pods ``learner``. The
+cluster's tables survive its head in Redis (``deploy.redis``). A RayJob that failed is tried again on a new cluster, where the same command
+goes on with the run, from its checkpoint on the storage.
 """
 
 import json
@@ -171,7 +171,8 @@ def _pod(name: str, image: str, amounts: dict[str, Any], shm: int, facts: Facts,
         {"name": SHM, "emptyDir": {"medium": "Memory", "sizeLimit": quantity(shm)}},
         {"name": "runs", "persistentVolumeClaim": {"claimName": f"{facts.name}-runs"}},
     ]
-    return {"spec": {"containers": [container], "volumes": volumes}}
+    # The user of our images may write to the storage.
+    return {"spec": {"securityContext": {"fsGroup": 1000}, "containers": [container], "volumes": volumes}}
 
 
 def _amounts(cpus: int, memory: int, gpus: int = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Redis in the same namespace, which keeps the tables of Ray clusters so that a head may die; names of the Secrets that are made beside it."""
+"""Redis in the same namespace, which keeps the tables of Ray clusters so that a head may die; and the names of the Secrets."""
 
 from typing import Any
 

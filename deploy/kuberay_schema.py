@@ -1,7 +1,7 @@
 """The fields of KubeRay's manifests that we render, and nothing else: JSON schema of RayCluster and RayJob (``ray.io/v1``), strict.
 
-A field that is not here is a typo, or something that the renderer has learned and this file has not. The whole resource definitions, which a
-cluster has, are checked by ``manyhands deploy kuberay --crd FILE``; validated like this against those of KubeRay 1.7.0.
+A field that is not here is a typo, or something that the renderer has learned and this file not. The whole resource
+definitions, which a cluster has, are checked by ``manyhands deploy kuberay --crd FILE``; what we render passes those of KubeRay 1.7.0.
 """
 
 from typing import Any
@@ -49,6 +49,7 @@ POD = fields(
     "containers volumes",
     containers=many(CONTAINER, 1),
     volumes=many(VOLUME, 2),
+    securityContext=fields("fsGroup", fsGroup=COUNT),
     nodeSelector=TEXTS,
     tolerations=many(fields("key operator value", key=TEXT, operator={"const": "Equal"}, value=TEXT)),
 )

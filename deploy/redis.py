@@ -4,7 +4,7 @@ The configuration names a file of users; the script ``make-users.sh`` makes it, 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from core.errors import ConfigError
@@ -27,7 +27,7 @@ class Role(NamedTuple):
 
 GCS_USER = "ray"
 # Ray asks for the key DUMMY to be deleted when it connects, to hear whether this is the leading server, and aborts where it may not.
-GCS = Role("gcs", GCS_USER, ("RAY*", "DUMMY"), "-@all +@read +@write +@connection +@scripting +@pubsub +info +cluster|info")
+GCS = Role("gcs", GCS_USER, ("RAY*", "DUMMY"), "-@all +@read +@write +@connection +@scripting +@pubsub -@dangerous +info +keys +cluster|info")
 GATEWAY = Role("gateway", "manyhands", ("manyhands:*",), "-@all +@read +@write +@connection +@stream -@dangerous")
 
 
@@ -73,11 +73,13 @@ def render(facts: Facts, options: Options, roles: str = "auto") -> dict[str, str
         raise ConfigError("role is gateway, but the run has none. Fix: --gateway.clients 2, or as many as there are clients")
     wanted = [GCS, *([GATEWAY] if facts.clients else [])] if roles == "auto" else [GCS if roles == "gcs" else GATEWAY]
     files = {}
-    for role in wanted:
-        files[f"{role.name}/redis.conf"] = configuration(role, options)
-        holes = {"users": user_line(role), "user": role.user, "folder": options.folder, "file": _users(options)}
+    for number, role in enumerate(wanted):
+        # Two servers on one machine have folders and ports of their own.
+        own = replace(options, folder=f"{options.folder}/{role.name}", port=options.port + number)
+        files[f"{role.name}/redis.conf"] = configuration(role, own)
+        holes = {"users": user_line(role), "user": role.user, "folder": own.folder, "file": _users(own)}
         scheme = "rediss" if options.tls else "redis"
-        files[f"{role.name}/make-users.sh"] = template("redis_users.sh", **holes, scheme=scheme, port=options.port)
+        files[f"{role.name}/make-users.sh"] = template("redis_users.sh", **holes, scheme=scheme, port=own.port)
     return files
 
 
@@ -101,10 +103,13 @@ def configuration(role: Role, options: Options) -> str:
         ports = [f"port {options.port}"]
     loopback = options.listen in LOOPBACK
     plain = [] if options.tls or loopback else ["# Without TLS: only for a network that nobody else is in."]
+    address = "127.0.0.1" if options.listen == "localhost" else options.listen
+    also = [] if loopback or address == "0.0.0.0" else ["127.0.0.1"]
+    what = "the store of Ray tables" if role is GCS else "the gateway of simulators elsewhere"
     lines = [
-        f"# Redis as {'the store of Ray tables' if role is GCS else 'the gateway of simulators elsewhere'}; users are in a file of their own.",
+        f"# Redis as {what}; users are in a file of their own.",
         *plain,
-        f"bind {'127.0.0.1' if options.listen == 'localhost' else options.listen}{'' if loopback or options.listen == '0.0.0.0' else ' 127.0.0.1'}",
+        " ".join(["bind", address, *also]),
         *ports,
         "protected-mode yes",
         f"aclfile {_users(options)}",
