@@ -27,7 +27,9 @@ class Role(NamedTuple):
 
 GCS_USER = "ray"
 # Ray asks for the key DUMMY to be deleted when it connects, to hear whether this is the leading server, and aborts where it may not.
-GCS = Role("gcs", GCS_USER, ("RAY*", "DUMMY"), "-@all +@read +@write +@connection +@scripting +@pubsub -@dangerous +info +keys +cluster|info")
+GCS = Role(
+    "gcs", GCS_USER, ("RAY*", "DUMMY"), "-@all +@read +@write +@connection +@scripting +@pubsub -@dangerous +info +keys +cluster|info"
+)
 GATEWAY = Role("gateway", "manyhands", ("manyhands:*",), "-@all +@read +@write +@connection +@stream -@dangerous")
 
 

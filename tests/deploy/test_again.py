@@ -54,7 +54,19 @@ def test_exit_code_0_means_that_the_run_has_ended(tmp_path, monkeypatch, code, r
         return code
 
     monkeypatch.setattr(again, "_run", run)
-    words = ["reach-sac", "--seed", "0", "--runs", str(tmp_path), "--pid", str(tmp_path / "pid"), "--code", str(tmp_path / "code"), "--", "--x"]
+    words = [
+        "reach-sac",
+        "--seed",
+        "0",
+        "--runs",
+        str(tmp_path),
+        "--pid",
+        str(tmp_path / "pid"),
+        "--code",
+        str(tmp_path / "code"),
+        "--",
+        "--x",
+    ]
     assert again.main(words) == told
     assert (tmp_path / "code").read_text() == f"{told}\n" and (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
 

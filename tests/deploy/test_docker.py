@@ -35,7 +35,11 @@ def test_the_packages_copied_are_those_of_the_project():
 
 def test_coppeliasim_is_nowhere_in_an_image_by_itself():
     text = docker.render(KINDS["outside"], docker.Options())["Dockerfile.rlbench"]
-    assert "ARG COPPELIASIM_URL=\n" in text and "sha256sum -c" in text and not [line for line in text.splitlines() if "http" in line and "sim.zip" in line]
+    assert (
+        "ARG COPPELIASIM_URL=\n" in text
+        and "sha256sum -c" in text
+        and not [line for line in text.splitlines() if "http" in line and "sim.zip" in line]
+    )
     assert [rest for word, rest in docker.instructions(text) if word == "COPY"] == [
         "outpost /opt/outpost",
         "deploy/templates/rlbench_entrypoint.sh /usr/local/bin/outpost",

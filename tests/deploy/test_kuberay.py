@@ -1,4 +1,4 @@
-"""Manifests for KubeRay: each kind of run renders to what the strict schema takes; every mutation is refused in one line that says where."""
+"""Manifests for KubeRay: each kind of run renders to what the strict schema takes; each mutation is refused in one line, with where."""
 
 import copy
 
@@ -163,7 +163,8 @@ def definitions(tmp_path):
 def test_a_resource_definition_is_read_strictly(definitions, spec, said):
     manifest = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "x"}, "spec": spec}
     if not said:
-        return crd.check_crd(manifest, definitions)
+        crd.check_crd(manifest, definitions)
+        return
     with pytest.raises(ConfigError) as error:
         crd.check_crd(manifest, definitions)
     assert said in str(error.value)
@@ -174,9 +175,9 @@ def test_a_definition_that_is_none_is_said(tmp_path, definitions):
         (tmp_path / name).write_text(text)
         with pytest.raises(ConfigError, match="--crd"):
             crd.read_crds(tmp_path / name)
-    with pytest.raises(ConfigError, match="--crd .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"--crd .* cannot be read"):
         crd.read_crds(tmp_path / "nowhere.yaml")
-    with pytest.raises(ConfigError, match="no definition of RayJob, only of: RayCluster"):
+    with pytest.raises(ConfigError, match=r"no definition of RayJob, only of: RayCluster"):
         crd.check_crd(kuberay.ray_job(SMALL, OPTIONS, 0), definitions)
 
 

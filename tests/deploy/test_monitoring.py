@@ -35,7 +35,9 @@ def test_every_metric_of_ours_on_the_dashboard_is_one_of_a_run(runs):
 
 def test_every_metric_of_ray_on_the_dashboard_is_one_of_ray():
     folder = Path(find_spec("ray").submodule_search_locations[0]) / "dashboard/modules"
-    known = "".join((folder / name).read_text() for name in ("metrics/dashboards/default_dashboard_panels.py", "reporter/reporter_agent.py"))
+    known = "".join(
+        (folder / name).read_text() for name in ("metrics/dashboards/default_dashboard_panels.py", "reporter/reporter_agent.py")
+    )
     shown = {name for _, query, _, _ in monitoring.PANELS for name in re.findall(r"ray_\w+", query)}
     assert shown and not [name for name in shown if name not in known and f'"{name.removeprefix("ray_")}"' not in known]
 

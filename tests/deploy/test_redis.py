@@ -1,4 +1,4 @@
-"""Redis' configuration, tried on a real server: strangers stay outside, the user reaches its own keys only, and what was taken is written down."""
+"""Redis' configuration, on a real server: strangers stay outside, the user has its own keys only, and what was taken is written down."""
 
 import hashlib
 import shutil
@@ -23,7 +23,7 @@ def test_a_run_has_the_servers_that_it_needs():
     assert both == redis.render(KINDS["outside"], redis.Options())
     assert "port 6379\n" in both["gcs/redis.conf"] and "port 6380\n" in both["gateway/redis.conf"]
     assert "dir /var/lib/redis/gcs\n" in both["gcs/redis.conf"] and "dir /var/lib/redis/gateway\n" in both["gateway/redis.conf"]
-    with pytest.raises(ConfigError, match="--gateway.clients 2"):
+    with pytest.raises(ConfigError, match=r"--gateway\.clients 2"):
         redis.render(SMALL, redis.Options(), "gateway")
 
 
@@ -87,7 +87,7 @@ def test_strangers_stay_outside_and_the_user_has_its_own_keys_only(server):
         if role is redis.GCS:
             user.delete("DUMMY")  # as Ray does when it connects
             assert user.info("replication")["role"] == "master"
-        for refused in (lambda: user.set("other", 1), user.flushall, lambda: user.config_get("*"), lambda: user.acl_list(), user.shutdown):
+        for refused in (lambda: user.set("other", 1), user.flushall, lambda: user.config_get("*"), user.acl_list, user.shutdown):
             with pytest.raises(client.exceptions.NoPermissionError):
                 refused()
 

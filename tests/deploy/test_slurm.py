@@ -1,4 +1,4 @@
-"""The job for Slurm: bash takes it, directives are known, and with doubles of Slurm's commands it saves before time is up and comes back."""
+"""The job for Slurm: bash takes it, directives are known, and with doubles of Slurm's commands it saves in time and comes back."""
 
 import os
 import signal
