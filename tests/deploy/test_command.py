@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,15 @@ PRESETS = {
 }
 
 
-def rendered(folder, target, preset, *more):
-    lines = list(deploy(parse_deploy([target, preset, "--out", str(folder), *more])))
-    assert sorted(lines) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_render_and_validate_the_same_every_time(tmp_path, preset, target):
-    first = rendered(tmp_path / "a", target, preset, *KNOWN, *PRESETS[preset])
-    assert first and first == rendered(tmp_path / "b", target, preset, *KNOWN, *PRESETS[preset])
+    options = parse_deploy([target, preset, *KNOWN, *PRESETS[preset]])
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        options.extra = replace(options.extra, out=folder)
+        assert sorted(deploy(options)) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
+    first, second = ({p.relative_to(f): p.read_text() for p in f.rglob("*") if p.is_file()} for f in (tmp_path / "a", tmp_path / "b"))
+    assert first and first == second
     assert not [name for name, text in first.items() if "@{" in text or str(tmp_path) in text]
     for name, text in first.items():
         assert bool((tmp_path / "a" / name).stat().st_mode & 0o100) == text.startswith("#!")
