@@ -149,8 +149,8 @@ class TrainArguments:
         vars(self).update({name: getattr(parsed, name) for name in TrainArguments.__annotations__})
 
     def seed_list(self) -> list[int]:
-        """See ``seeds_of``."""
-        return seeds_of(self.seeds, self.config.seed)
+        """See ``seed_list``."""
+        return seed_list(self.seeds, self.config.seed)
 
     def placement(self) -> Placement | None:
         """Where each seed goes; None: in this process, one after the other.
@@ -189,14 +189,14 @@ class TrainArguments:
         return int(self.stack)
 
 
-def seeds_of(text: str, otherwise: int) -> list[int]:
-    """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> ``otherwise``.
+def seed_list(text: str, default: int) -> list[int]:
+    """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> ``default``.
 
     Raises:
         ConfigError: nothing of that form, or a seed twice.
     """
     if not text:
-        return [otherwise]
+        return [default]
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())

@@ -11,7 +11,7 @@ from core.errors import ConfigError, unknown
 from deploy import docker, kuberay, monitoring, redis, slurm
 from deploy.facts import Nodes
 from manyhands import presets
-from manyhands.arguments import parse, seeds_of
+from manyhands.arguments import parse, seed_list
 
 if TYPE_CHECKING:
     from manyhands.config import RunConfig
@@ -56,7 +56,7 @@ class DeployArguments:
     extra: Extra
 
     def seed_list(self) -> tuple[int, ...]:
-        return tuple(seeds_of(self.extra.seeds, self.config.seed))
+        return tuple(seed_list(self.extra.seeds, self.config.seed))
 
 
 def parse_deploy(args: Sequence[str]) -> DeployArguments:
