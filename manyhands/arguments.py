@@ -149,18 +149,8 @@ class TrainArguments:
         vars(self).update({name: getattr(parsed, name) for name in TrainArguments.__annotations__})
 
     def seed_list(self) -> list[int]:
-        """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> the seed of the settings."""
-        if not self.seeds:
-            return [self.config.seed]
-        seeds: list[int] = []
-        for part in self.seeds.split(","):
-            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-            if not match or (match[2] and int(match[2]) < int(match[1])):
-                raise ConfigError(f"--seeds is {self.seeds!r}; write 0-4, or 0,3,7")
-            seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-        if len(set(seeds)) < len(seeds):
-            raise ConfigError(f"--seeds is {self.seeds!r}; write each seed once")
-        return seeds
+        """See ``seed_list``."""
+        return seed_list(self.seeds, self.config.seed)
 
     def placement(self) -> Placement | None:
         """Where each seed goes; None: in this process, one after the other.
@@ -197,6 +187,25 @@ class TrainArguments:
         if not self.stack.isdecimal():
             raise ConfigError(f"--stack is {self.stack!r}; write auto, or how many seeds one learner may have: 3")
         return int(self.stack)
+
+
+def seed_list(text: str, default: int) -> list[int]:
+    """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> ``default``.
+
+    Raises:
+        ConfigError: nothing of that form, or a seed twice.
+    """
+    if not text:
+        return [default]
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise ConfigError(f"--seeds is {text!r}; write 0-4, or 0,3,7")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds is {text!r}; write each seed once")
+    return seeds
 
 
 def parse_train(args: Sequence[str]) -> TrainArguments:

@@ -30,6 +30,8 @@ usage: manyhands COMMAND [...]
                          a run that acts by keyframes: a moving picture with the voxels that it chose
   simulator --connect ADDRESS [--simulators 4]
                          simulators of this machine for a run elsewhere that has a gateway
+  deploy kuberay|slurm|docker|redis|monitoring PRESET [--out FOLDER]
+                         files that bring a run to a cluster, sized by its settings and checked; see docs/cluster.md
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -107,6 +109,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "demos": _demos,
         "video": _video,
         "simulator": _simulator,
+        "deploy": _deploy,
         "runs": _runs,
         "show": _show,
     }
@@ -237,6 +240,18 @@ def _simulator(args: list[str]) -> int:
     from outpost.__main__ import main as client
 
     return client(args, "manyhands simulator")
+
+
+def _deploy(args: list[str]) -> int:
+    if not args or args[0] in HELP_FLAGS:  # the options belong to a target and a preset, which are not named yet
+        sys.stdout.write(HELP)
+        return 0 if args else 2
+    _before_numpy()
+    from manyhands.deploy_arguments import parse_deploy
+    from manyhands.deployment import deploy
+
+    sys.stdout.writelines(f"{line}\n" for line in deploy(parse_deploy(args)))
+    return 0
 
 
 def _runs(args: list[str]) -> int:
