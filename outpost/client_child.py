@@ -50,7 +50,7 @@ class Host:
     """Carries out orders on one simulator at a time."""
 
     def __init__(self) -> None:
-        self.made: tuple[str, int] | None = None
+        self.made: tuple[str, dict[str, Any]] | None = None
         self.simulator: Any = None
 
     def answer(self, order: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -63,8 +63,9 @@ class Host:
         return found, obs
 
     def _become(self, order: dict[str, Any]) -> None:
-        wanted = (order["task"], order["seed"])
+        wanted = (order["task"], order["options"])
         if self.made == wanted:
+            self.simulator.seed = order["seed"]  # a launch of CoppeliaSim is dear
             return
         if self.simulator is not None:
             self.simulator.close()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outpost.client_child import receive, send
+from outpost.client_evaluation import Played
 from outpost.client_recorder import Recorder
 from outpost.client_simulators import environment
 from outpost.wire import Malformed
@@ -60,6 +61,10 @@ class Lane:
         """episodes of the trial under way that have ended"""
         self.trial = self.fresh = True
         self.stepping = False
+        self.stuck_since = 0.0
+        """monotonic: since when it may not take its next step; 0: it may"""
+        self.played_for: Played | None = None
+        """the episode under way, if it is of an evaluation: nothing of it goes to replay"""
         self.action, self.reward = np.zeros(plan["action_dim"], np.float32), 0.0
         self.episode_return, self.success = 0.0, False
 
@@ -97,8 +102,19 @@ class Lane:
         self.episode_return, self.success, self.fresh = 0.0, False, True
         self.episodes += 1
         self.stepping = False
-        order = {"do": "reset", "task": self.plan["tasks"][self.task], "seed": self.own["seed"], "options": self.plan["options"]}
-        self._order({**order, "episode": variation}, {}, self.plan["reset_timeout_s"])
+        self._reset(self.own["seed"], variation, self.plan["options"])
+
+    def examine(self, played: Played) -> None:
+        """Sets an episode of an evaluation going. What was under way is forgotten, also by a policy with a memory."""
+        if self.process is None:
+            self.start()
+        self.task, seed, number = played.evaluation.episodes[played.number]
+        self.played_for, self.carry, self.played, self.trial, self.fresh, self.stepping = played, None, 0, True, True, False
+        self._reset(seed, number, played.evaluation.options)
+
+    def _reset(self, seed: int, episode: int, options: Mapping[str, Any]) -> None:
+        order = {"do": "reset", "task": self.plan["tasks"][self.task], "seed": seed, "options": dict(options), "episode": episode}
+        self._order(order, {}, self.plan["reset_timeout_s"])
 
     def step(self, action: np.ndarray) -> None:
         """Sets a step going."""
@@ -143,6 +159,10 @@ class Lane:
         self.pause = FIRST_PAUSE_S
         self.played += 1
         self.trial = bool(self.plan["trial"]) and self.played % self.plan["trial"] == 0
+
+    def examined(self) -> None:
+        """An episode of an evaluation is over; the simulator's own trials begin anew."""
+        self.played_for, self.carry, self.played, self.trial, self.shown = None, None, 0, True, None
 
     def lose(self) -> None:
         """Kills what is left of the process; it is started again after a pause."""

@@ -33,7 +33,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 def make(name: str, seed: int, options: Mapping[str, Any]) -> Any:
-    """The simulator, in this process: ``reset(episode)``, ``step(action)``, ``close()``, see ``outpost.rlbench``.
+    """The simulator, in this process: ``reset(episode)``, ``step(action)``, ``close()``, see ``outpost.rlbench``. Its ``seed`` may be
+    changed before a reset.
 
     Raises:
         Failed: it cannot be made.

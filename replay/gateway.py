@@ -7,6 +7,7 @@ ever cut off a stream.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -64,6 +65,7 @@ class Gateway:
         self._turn = Turn()
         self._published_at = self._looked_at = -1e9
         self._connected = False
+        self._closing = threading.Event()
         self._lines = 0
         self._drained_to: dict[str, bytes] = {}
         """client process that is gone -> the last entry that may be of it"""
@@ -83,7 +85,7 @@ class Gateway:
 
     def collect(self, steps: int, weights: Weights | None = None) -> Taken:
         """Takes in what is there, lets clients begin so many env steps, of which what is taken in now is a part, and takes in more until
-        half of them are begun or ``TURN_S`` have passed."""
+        half of them are begun or ``TURN_S`` have passed. With 0 ``steps`` clients are only attended to, for that long."""
         if weights is not None:
             self.weights = weights
         turn, began = Turn(), time.monotonic()
@@ -96,7 +98,7 @@ class Gateway:
                 pass
             self._look()
             self._tell(self.sessions.grant(steps - turn.stored))
-            while time.monotonic() - began < TURN_S and turn.steps < steps / 2:
+            while time.monotonic() - began < TURN_S and (turn.steps < steps / 2 or not steps):
                 self._take_in(BLOCK_MS)
                 self._look()
         except Lost as lost:
@@ -123,7 +125,7 @@ class Gateway:
         self._connected = False
         self.say(str(lost))
         if rest_s > 0:
-            time.sleep(rest_s)  # the server is away: the turn is as long as any other, and the loop does not spin
+            self._closing.wait(rest_s)  # the server is away: the turn is as long as any other, and the loop does not spin
 
     def _take_in(self, block_ms: int) -> bool:
         """Reads once. Returns whether there may be more at once."""
@@ -257,6 +259,7 @@ class Gateway:
 
     def close(self) -> None:
         """Tells clients that the run is over, and gives them a moment to leave."""
+        self._closing.set()
         try:
             members = list(self.sessions.members.values())
             self.link.ask_all([*[self._word(m.name, self._blank(m.boot, over=True)) for m in members], ("DEL", self.keys.owner)])
