@@ -67,21 +67,21 @@ class Offers:
         self._mark, self._missing, self._found = secrets.token_hex(8), set(range(len(episodes))), {}
         self._failed: Counter[int] = Counter()
         self._clients = Sessions(self.run, 0, 0, self.timeout_s)
-        self.lost, self._at, self._taken_up, offered_at = 0, b"0", {}, -1e9
+        self.lost, self._at, call_at = 0, b"0", 0.0
         header = {"mark": self._mark, "run": self.run, "options": options, "episodes": [list(map(int, each)) for each in episodes]}
         arrays = {name: np.asarray(value) for name, value in weights.params.items()}
         call = pack_arrays(EVALUATION, header, arrays, compress=True)
-        self._heard_at = time.monotonic()
+        self._heard_at, again_s = time.monotonic(), self.patience_s / OFFERED_AGAIN
         try:
             while self._missing:
                 try:
-                    if time.monotonic() - max(offered_at, self._heard_at) > self.patience_s / OFFERED_AGAIN:
+                    if time.monotonic() > max(call_at, call_at and self._heard_at + again_s):
                         self._call(call)
-                        offered_at = time.monotonic()
+                        call_at = time.monotonic() + again_s
                     self._take_in()
                     self._look()
                 except (Lost, Refused):
-                    offered_at = -1e9
+                    call_at = 0.0
                     self._closing.wait(WAIT_S)
                 self._check(weights.version, len(episodes))
         finally:

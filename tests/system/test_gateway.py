@@ -9,11 +9,13 @@ import pytest
 
 import algos
 from core.errors import ConfigError
-from manyhands import build, gateway
+from core.types import Weights
+from manyhands import build, gateway, gateway_evaluator
 from manyhands.config_file import load
+from manyhands.result import Outcomes
 from simulators import hooks
 from tests.replay.gateway_side import check_counting, start_client, wait_for
-from tests.system.tiny import PATIENCE_S, manyhands, replayed, saved, start_child, tiny
+from tests.system.tiny import PATIENCE_S, evaluations, manyhands, replayed, saved, start_child, tiny
 
 
 def outside(**changes):
@@ -84,12 +86,72 @@ def test_a_run_in_strict_turns_has_no_gateway():
             gateway.check(config, build.task_spec(config))
 
 
-def test_a_run_that_cannot_evaluate_is_refused(monkeypatch):
-    config = outside()
+@pytest.mark.ray
+def test_clients_evaluate_as_the_run_would(tmp_path):
+    """The same episodes, the same numbers, the same metrics, target and best checkpoint."""
+    config = outside(tasks=("dummy:point", "dummy:point"), total_steps=400, evaluation={"every_steps": 150, "episodes": 3})
+    config = replace(config, gateway=replace(config.gateway, evaluate="clients"))
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, client = folder / "gateway" / "address", None
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        client = start_client(f"@{address}", "--simulators", 2)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+        assert client.wait(PATIENCE_S) == 0
+    finally:
+        for each in filter(None, (process, client)):
+            each.kill()
+    driver = saved(folder).components["driver"]
+    assert len(evaluations(folder)) >= 2
     spec = build.task_spec(config)
+    judge = build.evaluator(config, spec, tmp_path)
+    try:
+        for kept in (driver["best"], saved(folder).components["published"]):
+            wanted = Outcomes(config.tasks)
+            weights = Weights(kept["version"], kept["params"])
+            wanted.take(judge.evaluate(weights), weights, 0, 0)
+            found = driver["best"] if kept is driver["best"] else driver["last"]
+            assert found["tasks"] == wanted.last["tasks"]
+    finally:
+        judge.close()
+    assert json.loads((folder / "result.json").read_text())["tasks"] == driver["last"]["tasks"]
+
+
+@pytest.mark.ray
+def test_where_no_client_answers_training_goes_on_and_the_evaluation_is_missing(tmp_path):
+    """The only client is gone when the last evaluation begins."""
+    config = outside(total_steps=300, gateway={"clients": 1, "timeout_s": 2.0, "evaluate": "clients", "patience_s": 3.0})
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, client = folder / "gateway" / "address", None
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        client = start_client(f"@{address}", "--simulators", 2)
+        wait_for(lambda: list(folder.glob("checkpoints/*/done")) or process.poll() is not None)  # the one before the last evaluation
+        client.kill()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+    finally:
+        for each in filter(None, (process, client)):
+            each.kill()
+    if not evaluations(folder):  # else it was as quick as that
+        assert "is missing: no answer of clients for 3 s" in out
+        assert json.loads((folder / "result.json").read_text())["tasks"] == {}
+        assert any("eval/missing_version" in row for row in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
+
+
+def test_who_evaluates(monkeypatch):
+    config = outside()
+    assert not gateway_evaluator.by_clients(config)
     monkeypatch.setattr(hooks, "missing", lambda name: f"{name} is not installed")
-    with pytest.raises(ConfigError, match=r"gateway\.clients 3 policies are still evaluated.*dummy:counter is not installed"):
-        gateway.check(config, spec)
+    assert gateway_evaluator.by_clients(config)
+    gateway_evaluator.check(config)
+    with pytest.raises(ConfigError, match=r"gateway\.evaluate is run.*dummy:counter is not installed.*--gateway\.evaluate clients"):
+        gateway_evaluator.check(replace(config, gateway=replace(config.gateway, evaluate="run")))
+    with pytest.raises(ConfigError, match=r"evaluation\.adaptation is 2, and clients cannot adapt"):
+        gateway_evaluator.check(replace(config, evaluation=replace(config.evaluation, adaptation=2)))
 
 
 def test_an_algorithm_that_needs_torch_to_act_is_refused():
