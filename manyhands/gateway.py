@@ -22,6 +22,7 @@ from replay.gateway import Gateway
 from replay.gateway_intake import Ring, Work
 from replay.gateway_server import Server
 from replay.layout import Layout
+from simulators import hooks
 
 NAME = "gateway"
 
@@ -80,7 +81,8 @@ def plan(config: RunConfig, spec: TaskSpec, place: int, incarnation: int, count:
     made = build.algorithm(config, spec)
     return {
         "tasks": list(config.tasks),
-        "options": config.simulator_options,
+        "options": hooks.elsewhere(config.tasks[0], config.simulator_options),
+        "restart": list(hooks.restarts(config.tasks[0], config.simulator_options)),
         "first_episode": incarnation * EPISODES_PER_INCARNATION,
         "lanes": lanes,
         "row": describe(dtype),

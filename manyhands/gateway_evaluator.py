@@ -42,13 +42,14 @@ class ClientEvaluator:
     def __init__(self, config: RunConfig, offers: Offers) -> None:
         self.config, self.offers = config, offers
         slots, seeds, plan = build.evaluation_plan(config, range(len(config.tasks)), 0, "evaluation", config.evaluation.schedule)
+        self.options = hooks.elsewhere(config.tasks[0], config.evaluation_options)
         ranges = zip(slots, seeds, plan.first.tolist(), plan.episodes.tolist(), strict=True)
         self.episodes = [(task, seed, first + i) for task, seed, first, count in ranges for i in range(count)]
 
     def evaluate(self, weights: Weights) -> Evaluation | Unplayed:
         """All episodes, whole, or nothing."""
         try:
-            found = self.offers.play(weights, self.config.evaluation_options, self.episodes)
+            found = self.offers.play(weights, self.options, self.episodes)
         except Unanswered as reason:
             log.warning("%s", reason)
             return Unplayed(weights.version, str(reason))

@@ -10,6 +10,7 @@ have processes of their own. The gateway says what is to be done, the *plan*:
     chunk, horizon, action_dim, trial   transitions per chunk, longest episode, A, episodes of a trial (0: endless)
     policy, seed, random_steps          what acts; seed of exploration; env steps at the start that act at random
     step_timeout_s, reset_timeout_s     deadlines
+    restart                             episodes, and MB, after which a simulator's process is replaced between two episodes; 0: never
     window                              chunks that may be unacknowledged
 
 For an evaluation a simulator turns to the episodes on offer when its own episode ends, or when it has waited for its next step for a while:
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from outpost import Failed
 from outpost.client_lane import Lane, Step
 from outpost.client_policies import make
 from outpost.client_recorder import Recorder
@@ -187,6 +189,8 @@ class Client:
         for lane in _readable([lane for lane in self.lanes if lane.busy], limit_s):
             found = lane.answer()
             if isinstance(found, str):
+                if lane.hopeless:
+                    raise Failed(found)
                 self._lose(lane, found)
             elif found is not None:
                 self._stepped(lane, found)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from outpost import Failed
-from outpost.client_simulators import make
+from outpost.client_simulators import MODULES, further, make
 from outpost.wire import CHILD, pack_arrays, unpack_arrays
 
 SIZE = struct.Struct("<I")
@@ -97,6 +97,7 @@ def main(descriptor: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM):  # the client decides when it is over
         signal.signal(number, signal.SIG_IGN)
+    further(os.environ.get(MODULES, ""))
     serve(socket.socket(fileno=descriptor))
     sys.stdout.flush()
     os._exit(0)  # a simulator's libraries may not survive the end of the interpreter

@@ -54,6 +54,10 @@ class Lane:
         self.due = 0.0
         """monotonic: until when the answer under way must be here; 0: none is"""
         self.start_at, self.pause = 0.0, FIRST_PAUSE_S
+        self.hopeless = False
+        """it cannot be made here at all"""
+        self.ended_here = 0
+        """episodes that ended in this process"""
         self.episodes = 0
         self.task = own["tasks"][0]
         self.carry: Any = None
@@ -88,7 +92,7 @@ class Lane:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self.link = ours
+        self.link, self.ended_here = ours, 0
         ours.settimeout(_HANDOVER_S)
 
     def reset(self, number: int) -> None:
@@ -137,6 +141,7 @@ class Lane:
             status = self.process.poll() if self.process else None
             return "its process is gone (%s)" % (status if status is not None else type(error).__name__)
         if "failed" in header:
+            self.hopeless = not header.get("retryable", True)
             return str(header["failed"])
         if bad := self._odd(header, obs):
             return bad
@@ -157,12 +162,21 @@ class Lane:
     def ended(self) -> None:
         """An episode ended well."""
         self.pause = FIRST_PAUSE_S
+        self.upkeep()
         self.played += 1
         self.trial = bool(self.plan["trial"]) and self.played % self.plan["trial"] == 0
 
     def examined(self) -> None:
         """An episode of an evaluation is over; the simulator's own trials begin anew."""
         self.played_for, self.carry, self.played, self.trial, self.shown = None, None, 0, True, None
+        self.upkeep()
+
+    def upkeep(self) -> None:
+        """Between two episodes: a process that has grown old or large is ended, and another one started with the next."""
+        self.ended_here += 1
+        episodes, mb = self.plan.get("restart", (0, 0))
+        if self.process is not None and (0 < episodes <= self.ended_here or 0 < mb <= memory_mb(self.process.pid)):
+            self.kill()
 
     def lose(self) -> None:
         """Kills what is left of the process; it is started again after a pause."""
@@ -181,3 +195,14 @@ class Lane:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+def memory_mb(session: int) -> float:
+    """Resident memory of all processes of a session."""
+    pages = 0
+    for path in os.listdir("/proc"):
+        if path.isdecimal():
+            with suppress(OSError):  # it has just ended
+                told = Path("/proc", path, "stat").read_text().rpartition(") ")[2].split()
+                pages += int(told[21]) if int(told[3]) == session else 0
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20

@@ -2,7 +2,6 @@
 
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.replay.gateway_side import (
     PATIENCE_S,
     Redis,
     Side,
+    bare_python,
     check_counting,
     end,
     opened,
@@ -84,17 +84,9 @@ def test_clients_count_and_nothing_is_lost(redis, shm):
 
 def test_a_client_needs_numpy_redis_and_msgpack_only(redis, shm, tmp_path):
     """In an environment of its own, with neither torch nor ray nor our other packages."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = bare_python(tmp_path)
     packages = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
-    import msgpack
-    import redis as redis_package
-
-    for package in (np, msgpack, redis_package):
-        folder = Path(package.__file__).parent
-        for found in (folder, *folder.parent.glob(f"{folder.name}.libs")):
-            (packages / found.name).symlink_to(found)
     (packages / "outpost").symlink_to(Path(wire.__file__).parent)
-    python = str(tmp_path / "venv" / "bin" / "python")
     nothing = subprocess.run([python, "-c", "import torch"], capture_output=True, cwd="/", env={})
     assert nothing.returncode != 0
     client = start_client(redis.url, python=python, PYTHONPATH="")
