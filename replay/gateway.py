@@ -64,7 +64,7 @@ class Gateway:
         self.posted = -1
         self._turn = Turn()
         self._published_at = self._looked_at = -1e9
-        self._connected = False
+        self._connected, self._why_lost = False, ""
         self._closing = threading.Event()
         self._lines = 0
         self._drained_to: dict[str, bytes] = {}
@@ -116,6 +116,7 @@ class Gateway:
             said = f"run {owner.decode(errors='replace')} has the channel {self.config.channel} of {self.link.name}"
             raise Failed(f"{said}; fix: --gateway.channel NAME")
         self.intake.open()
+        self._why_lost = ""
         self._connected, self.posted, self._published_at, self._looked_at = True, -1, -1e9, -1e9
         self._publish()
         self.intake.reclaim(self._turn)
@@ -123,7 +124,9 @@ class Gateway:
 
     def _disconnected(self, lost: Lost, rest_s: float) -> None:
         self._connected = False
-        self.say(str(lost))
+        if self._why_lost != str(lost):
+            self._why_lost = str(lost)
+            self.say(self._why_lost)
         if rest_s > 0:
             self._closing.wait(rest_s)  # the server is away: the turn is as long as any other, and the loop does not spin
 

@@ -15,7 +15,7 @@ from manyhands.config_file import load
 from manyhands.result import Outcomes
 from simulators import hooks
 from tests.replay.gateway_side import check_counting, start_client, wait_for
-from tests.system.tiny import PATIENCE_S, evaluations, manyhands, replayed, saved, start_child, tiny
+from tests.system.tiny import PATIENCE_S, evaluations, kill_9, manyhands, replayed, saved, spawn, start_child, tiny
 
 
 def outside(**changes):
@@ -63,6 +63,39 @@ def test_a_run_learns_from_clients_and_goes_on_with_them_when_its_gateway_is_kil
     assert max(row.get("gateway/clients", 0) for row in metrics) == 2
     assert load(folder / "config.json") == config
     assert not address.exists()
+
+
+@pytest.mark.ray
+def test_clients_go_on_when_the_driver_was_killed_and_the_run_is_resumed(tmp_path):
+    """The server dies with the driver and comes back where clients look for it; they begin anew from the checkpoint."""
+    config = outside(total_steps=1200, checkpoint={"every_s": 0.5})
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, clients, logs = folder / "gateway" / "address", [], [tmp_path / "0.log", tmp_path / "1.log"]
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        clients = [start_client(f"@{address}", "--simulators", 2, log=log.open("wb")) for log in logs]
+        wait_for(lambda: list(folder.glob("checkpoints/step_*[1-9]*/done")) or process.poll() is not None)
+        kill_9(process)
+        (before,) = [max(saved(folder).meta["replay"]["incarnation"])]
+        assert [client.poll() for client in clients] == [None, None]
+        process = spawn("-m", "manyhands", "resume", run, "--runs", str(tmp_path))
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+        assert [client.wait(PATIENCE_S) for client in clients] == [0, 0]
+    finally:
+        for each in (process, *clients):
+            each.kill()
+    parts, rows = saved(folder), replayed(folder)
+    counters, limiter = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"]
+    check_counting(rows)
+    assert counters["steps"] >= 1200
+    assert counters["stored"] <= limiter["inserted"] == sum(parts.meta["replay"]["transitions"])
+    assert max(parts.meta["replay"]["incarnation"]) > before
+    for log in logs:
+        said = log.read_text().splitlines()
+        assert sum(" simulators of dummy:counter" in line for line in said) >= 2, "they were given work twice"
+        assert any("is away" in line for line in said) and said[-1] == "the run is over"
 
 
 def kill_gateway(folder):
