@@ -32,8 +32,8 @@ def check(config: RunConfig) -> None:
 
 def by_clients(config: RunConfig) -> bool:
     """Whether clients evaluate."""
-    settings = config.gateway
-    return settings.clients > 0 and (settings.evaluate == "clients" or settings.evaluate == "auto" and any(map(hooks.missing, config.tasks)))
+    wish, lacking = config.gateway.evaluate, any(map(hooks.missing, config.tasks))
+    return config.gateway.clients > 0 and (wish == "clients" or (wish == "auto" and lacking))
 
 
 class ClientEvaluator:
@@ -53,10 +53,10 @@ class ClientEvaluator:
         except Unanswered as reason:
             log.warning("%s", reason)
             return Unplayed(weights.version, str(reason))
-        rows = [
-            Row(self.config.tasks[task], number, 0, seed, one.success_any, one.success_last, one.first_success, one.length, one.episode_return)
-            for (task, seed, number), one in zip(self.episodes, found, strict=True)
-        ]
+        names, rows = self.config.tasks, []
+        for (task, seed, number), one in zip(self.episodes, found, strict=True):
+            success = one.success_any, one.success_last, one.first_success
+            rows.append(Row(names[task], number, 0, seed, *success, one.length, one.episode_return))
         return Evaluation(weights.version, outcomes(rows, [task for task, *_ in self.episodes]), self.offers.lost)
 
     def close(self) -> None:

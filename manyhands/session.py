@@ -88,7 +88,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
     of_run.check_use(config, spec)
-    gateway.check(config, spec)
+    gateway.check(config, spec, at_once)
     gateway_evaluator.check(config)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):

@@ -31,7 +31,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     place = f"redis://user:password@host:6379, rediss:// for TLS, or @FILE that has such an address; by default ${ADDRESS}"
     made.add_argument("--connect", default=os.environ.get(ADDRESS, ""), metavar="ADDRESS", help=place)
     made.add_argument("--simulators", type=int, default=1, metavar="N", help="processes, each with one simulator (1)")
-    made.add_argument("--module", default="", metavar="NAME", help="a simulator of your own: a Python module, or several with commas in between")
+    made.add_argument("--module", default="", metavar="NAME", help="a Python module with a simulator of your own, or several: a,b")
     made.add_argument("--name", default="", help="of this client, by which it is known again when it comes back (host and process)")
     made.add_argument("--channel", default="default", help="which gateway, where several share a server (default)")
     made.add_argument("--ca", default="", metavar="FILE", help="certificates of those who may have signed the server's")

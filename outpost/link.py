@@ -28,8 +28,9 @@ _FINAL = (exceptions.AuthenticationError, exceptions.NoPermissionError)
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError)
 
 
-_NOT_NOW = ("LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY", "OOM", "MISCONF", "READONLY")
-"""first words of errors that pass: memory that is full may be freed"""
+_NOT_NOW = ("LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY", "MISCONF")
+_FULL = (exceptions.OutOfMemoryError, exceptions.ReadOnlyError)
+"""errors that pass, by their first words and, where the client library takes those away, by their classes"""
 
 
 class Lost(Exception):  # noqa: N818 - an event that both sides answer, not always an error
@@ -124,7 +125,7 @@ class Link:
                 raise Failed(f"the certificate of {self.name} is not to be trusted ({_line(error)}); fix: --ca FILE") from None
             raise Lost(f"{self.name} is away: {_line(error)}") from None
         except exceptions.ResponseError as error:
-            if _word(error) in _NOT_NOW:
+            if isinstance(error, _FULL) or _word(error) in _NOT_NOW:
                 raise Lost(f"{self.name} is not ready: {_line(error)}") from None
             if _word(error) in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 raise Failed(

@@ -19,7 +19,7 @@ from outpost import Failed
 from outpost.client_uplink import Order
 from outpost.keys import Keys
 from outpost.link import Link, Lost, Refused
-from outpost.wire import ORDER, WEIGHTS, frame, pack_arrays
+from outpost.wire import ORDER, WEIGHTS, Malformed, frame, pack_arrays
 from replay.gateway_config import Config
 from replay.gateway_intake import Intake, Ring, Turn, Work
 from replay.gateway_sessions import Member, Sessions
@@ -29,8 +29,8 @@ TURN_S = 0.3
 BLOCK_MS = 50
 LOOK_S = 0.1
 """between two looks at what clients say"""
-PUBLISH_S = 0.5
-"""between two versions of the weights"""
+PUBLISH_S, PUBLISHED_PER_S = 0.5, 10e6
+"""between two versions of the weights, at least; bytes per second that they may come to: the server writes down each"""
 LEASE_S = 60
 """after which a channel whose run has died may be taken by another one"""
 MOST_LINES = 200
@@ -63,7 +63,7 @@ class Gateway:
         self.weights: Weights | None = None
         self.posted = -1
         self._turn = Turn()
-        self._published_at = self._looked_at = -1e9
+        self._publish_at = self._looked_at = -1e9
         self._connected, self._why_lost = False, ""
         self._closing = threading.Event()
         self._lines = 0
@@ -79,7 +79,10 @@ class Gateway:
         """
         self.weights = weights
         self.link.check()
-        self._connect()
+        try:
+            self._connect()
+        except Malformed as error:
+            raise Failed(f"the policy is too large for a gateway: {error}") from None
 
     # ---- the turn of the loop -----------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ class Gateway:
             raise Failed(f"{said}; fix: --gateway.channel NAME")
         self.intake.open()
         self._why_lost = ""
-        self._connected, self.posted, self._published_at, self._looked_at = True, -1, -1e9, -1e9
+        self._connected, self.posted, self._publish_at, self._looked_at = True, -1, -1e9, -1e9
         self._publish()
         self.intake.reclaim(self._turn)
         self._tell(self.sessions.at_work())
@@ -246,12 +249,12 @@ class Gateway:
     def _publish(self) -> None:
         """The newest weights into the mailbox, where the last ones have been there for a while."""
         weights, now = self.weights, time.monotonic()
-        if weights is None or weights.version == self.posted or now - self._published_at < PUBLISH_S:
+        if weights is None or weights.version == self.posted or now < self._publish_at:
             return
         arrays = {name: np.asarray(value) for name, value in weights.params.items()}
         data = pack_arrays(WEIGHTS, {"run": self.work.run, "version": weights.version}, arrays, compress=True)
         self.link.ask("SET", self.keys.weights, data)
-        self.posted, self._published_at = weights.version, now
+        self.posted, self._publish_at = weights.version, now + max(PUBLISH_S, len(data) / PUBLISHED_PER_S)
         self._tell(self.sessions.at_work())
 
     def say(self, line: str) -> None:

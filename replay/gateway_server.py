@@ -40,6 +40,22 @@ def binary() -> str:
     raise MissingExtra(f"a gateway needs a Redis server: name one by gateway.url, or install one: {INSTALL}")
 
 
+def check_server(config: Config) -> None:
+    """What can be known to be wrong before a run begins.
+
+    Raises:
+        MissingExtra, Failed, Lost: there is no server, or it is not one to work with.
+    """
+    if not config.url:
+        binary()
+        return
+    link = Link(config.url, config.ca)
+    try:
+        link.check()
+    finally:
+        link.close()
+
+
 class Server:
     """What a gateway and its clients connect to. Owned by the run: a server of its own ends with it, and is started again if it dies.
 

@@ -96,11 +96,14 @@ def test_a_client_needs_numpy_redis_and_msgpack_only(redis, shm, tmp_path):
         check_counting(side.rows())
 
 
-@pytest.mark.parametrize("victims", ["client gateway", "client gateway redis"])
-def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victims):
-    """With the server alive every entry that it took is in the ring exactly once. With the server killed (AOF once a second) the clients
-    bring back what it forgot: no episode has a hole."""
-    redis = Redis(tmp_path, "--appendonly", "yes", "--appendfsync", "everysec")
+@pytest.mark.parametrize(
+    ("victims", "durability"),
+    [("client gateway", "everysec"), *(("client gateway redis", durability) for durability in ("no", "everysec", "always"))],
+)
+def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victims, durability):
+    """With the server alive every entry that it took is in the ring exactly once. With the server killed the clients bring back what it
+    forgot, be that everything: no episode has a hole."""
+    redis = Redis(tmp_path, *written(durability))
     draw, stop = random.Random(7), tmp_path / "stop"
 
     def gateway():
@@ -137,6 +140,26 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victi
         redis.kill()
     if "redis" not in victims:
         assert info.get(b"entries-added") in (None, chunks)
+
+
+@pytest.mark.parametrize(("durability", "kept"), [("no", 0), ("everysec", 200), ("always", 200)])
+def test_what_a_killed_server_remembers_of_a_client_that_died_with_it(tmp_path, durability, kept):
+    """Where a journal is written, a process that is killed has handed every entry that it answered for to the kernel."""
+    redis = Redis(tmp_path, *written(durability))
+    try:
+        link = Link(redis.url)
+        for number in range(200):
+            link.ask("XADD", KEYS.chunks, "*", "f", packed(number))
+        redis.kill()
+        redis.start()
+        assert redis.ask("XLEN", KEYS.chunks) == kept
+    finally:
+        redis.kill()
+
+
+def written(durability):
+    """The server's settings."""
+    return () if durability == "no" else ("--appendonly", "yes", "--appendfsync", durability)
 
 
 def wait_for_work(redis):
