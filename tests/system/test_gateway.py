@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 import algos
-from core.errors import ConfigError
+from core.errors import ConfigError, ManyhandsError, MissingExtra
 from core.types import Weights
 from manyhands import build, gateway, gateway_evaluator
 from manyhands.config_file import load
 from manyhands.result import Outcomes
+from replay import gateway_server
 from simulators import hooks
-from tests.replay.gateway_side import check_counting, start_client, wait_for
+from tests.replay.gateway_side import Redis, check_counting, start_client, wait_for
 from tests.system.tiny import PATIENCE_S, evaluations, kill_9, manyhands, replayed, saved, spawn, start_child, tiny
 
 
@@ -142,11 +143,12 @@ def test_clients_evaluate_as_the_run_would(tmp_path):
     judge = build.evaluator(config, spec, tmp_path)
     try:
         for kept in (driver["best"], saved(folder).components["published"]):
-            wanted = Outcomes(config.tasks)
-            weights = Weights(kept["version"], kept["params"])
-            wanted.take(judge.evaluate(weights), weights, 0, 0)
+            outcomes, weights = Outcomes(config.tasks), Weights(kept["version"], kept["params"])
+            outcomes.take(judge.evaluate(weights), weights, 0, 0)
+            wanted = outcomes.last
+            assert wanted is not None
             found = driver["best"] if kept is driver["best"] else driver["last"]
-            for name, told in wanted.last["tasks"].items():
+            for name, told in wanted["tasks"].items():
                 # Products of one row and of several are not equal to the last bit.
                 assert found["tasks"][name].pop("return") == pytest.approx(told.pop("return"), rel=1e-5)
                 assert found["tasks"][name] == told
@@ -187,6 +189,33 @@ def test_who_evaluates(monkeypatch):
         gateway_evaluator.check(replace(config, gateway=replace(config.gateway, evaluate="run")))
     with pytest.raises(ConfigError, match=r"evaluation\.adaptation is 2, and clients cannot adapt"):
         gateway_evaluator.check(replace(config, evaluation=replace(config.evaluation, adaptation=2)))
+
+
+def test_what_is_wrong_with_server_or_seeds_is_said_before_a_run_is_made(tmp_path, monkeypatch):
+    config = outside()
+    spec, of = build.task_spec(config), lambda **changes: replace(config, gateway=replace(config.gateway, **changes))
+    gateway.check(config, spec)
+    with pytest.raises(ConfigError, match="2 seeds at once would each need clients of their own; fix: --at-once 1"):
+        gateway.check(config, spec, at_once=2)
+    with pytest.raises(ManyhandsError, match="redis://127.0.0.1:1 is away"):
+        gateway.check(of(url="redis://127.0.0.1:1"), spec)
+    with pytest.raises(ManyhandsError, match="the address of a server begins with"):
+        gateway.check(of(url="http://x"), spec)
+    server = Redis(tmp_path, "--requirepass", "secret")
+    try:
+        with pytest.raises(ManyhandsError, match="refuses this user or password"):
+            gateway.check(of(url=server.url), spec)
+        gateway.check(of(url=server.url.replace("//", "//:secret@")), spec)
+    finally:
+        server.kill()
+    monkeypatch.setattr(gateway, "MOST_PAYLOAD", 100)
+    with pytest.raises(ConfigError, match=r"a chunk of a client would have 8 transitions.*Fix: a smaller actors\.chunk"):
+        gateway.check(config, spec)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(gateway_server, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="apt-get install redis-server"):
+        gateway.check(config, spec)
 
 
 def test_an_algorithm_that_needs_torch_to_act_is_refused():
