@@ -51,6 +51,13 @@ class Absorbed:
     evaluations: list[Evaluation] = field(default_factory=list)
     unplayed: list[Unplayed] = field(default_factory=list)
 
+    def judged(self, result: Evaluation | Unplayed) -> None:
+        """Takes in the end of an evaluation."""
+        if isinstance(result, Evaluation):
+            self.evaluations.append(result)
+        else:
+            self.unplayed.append(result)
+
     def add(self, more: "Absorbed") -> None:
         self.inserted += more.inserted
         self.reports += more.reports

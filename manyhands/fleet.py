@@ -242,7 +242,7 @@ class Fleet:
             absorbed.reports.append(result)
             self.outside.metrics = result.metrics or self.outside.metrics
         elif isinstance(result, Evaluation | Unplayed):
-            (absorbed.evaluations if isinstance(result, Evaluation) else absorbed.unplayed).append(result)
+            absorbed.judged(result)
         else:
             self.balance.updated(result.pop("learner/seconds", 0.0), result.pop("learner/sample_seconds", 0.0))
             absorbed.learner.append(result)

@@ -197,7 +197,7 @@ def test_what_is_wrong_with_server_or_seeds_is_said_before_a_run_is_made(tmp_pat
     gateway.check(config, spec)
     with pytest.raises(ConfigError, match="2 seeds at once would each need clients of their own; fix: --at-once 1"):
         gateway.check(config, spec, at_once=2)
-    with pytest.raises(ManyhandsError, match="redis://127.0.0.1:1 is away"):
+    with pytest.raises(ManyhandsError, match=r"redis://127\.0\.0\.1:1 is away"):
         gateway.check(of(url="redis://127.0.0.1:1"), spec)
     with pytest.raises(ManyhandsError, match="the address of a server begins with"):
         gateway.check(of(url="http://x"), spec)
