@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +20,7 @@ from _machine import RESULTS, child_env, command_line, describe, write, write_js
 
 from core.rows import CLOSING, row_dtype
 from core.types import Field, TaskSpec, Weights
-from outpost import wire
+from outpost import PROTOCOL, wire
 from outpost.keys import Keys
 from outpost.link import Link
 from replay.check import ChunkCheck
@@ -60,7 +61,7 @@ def send(url: str, size: str, seconds: float) -> None:
     layout, rows = wire.fingerprint(wire.describe(dtype)), np.zeros(n + 1, dtype)
     rows["kind"][-1], rows["t"] = CLOSING, np.arange(n + 1)
     told = {"boot": "b", "bye": False, "run": "", "writer": -1, "incarnation": -1, "taken": 0, "lost": 0}
-    hello = {"simulators": 1, "makes": ["bench"], "protocol": 1}
+    hello = {"simulators": 1, "makes": ["bench"], "protocol": PROTOCOL}
     place, order, last, end = {"run": ""}, None, b"0", 0.0
     sequence = 0
     while not end or time.monotonic() < end:
@@ -88,14 +89,20 @@ def measure(size: str, durability: str, seconds: float) -> dict:
     n, width = SIZES[size]
     dtype = row_dtype(spec(width))
     config = Config(clients=1, durability=durability, window=WINDOW)
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as shm:
+    with ExitStack() as opened:
+        folder, shm = opened.enter_context(tempfile.TemporaryDirectory()), opened.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm"))
         server = Server(config, Path(folder))
+        opened.callback(server.close)
         ingest = Ingest("bench", dtype, tasks=1, capacity=max(2000, int(2e8 / dtype.itemsize)), writers=1, window=2, directory=shm)
+        opened.callback(ingest.close, unlink=True)
         layout = wire.fingerprint(wire.describe(dtype))
         work = Work("bench", "bench", 0, dtype, layout, ChunkCheck(ingest.ring.layout), ("bench",), lambda *_: {})
         gateway = Gateway(Link(server.url), config, work, Sink(ingest))
         gateway.begin(Weights(0, {}))
-        sender = subprocess.Popen([sys.executable, "-P", __file__, "--send", server.url, size, str(seconds)], env=child_env())
+        opened.callback(gateway.close)
+        command = [sys.executable, "-P", str(Path(__file__).resolve()), "--send", server.url, size, str(seconds)]
+        sender = subprocess.Popen(command, env=child_env())
+        opened.callback(sender.kill)
         stored, began, busy_s, ended = 0, 0.0, 0.0, 0.0
         while sender.poll() is None:
             taken = gateway.collect(10**9)
@@ -103,11 +110,10 @@ def measure(size: str, durability: str, seconds: float) -> dict:
                 began = began or time.monotonic() - taken.seconds
                 stored, ended = stored + taken.stored, time.monotonic()
                 busy_s += taken.seconds - taken.wait_s
+        if sender.returncode or not stored:
+            raise SystemExit(f"the sender of {size} chunks ended with {sender.returncode}; {stored} transitions were stored")
         used = next(line for line in Link(server.url).ask("INFO", "memory").decode().splitlines() if line.startswith("used_memory_peak:"))
         peak = int(used.partition(":")[2])
-        gateway.close()
-        ingest.close(unlink=True)
-        server.close()
     chunks, took = stored / n, ended - began
     size_bytes = (n + 1) * dtype.itemsize
     return {

@@ -26,7 +26,7 @@ from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
 from manyhands.config import RunConfig
 from protocols.evaluator import PolicyEvaluator
-from protocols.plan import each_from_zero, per_goal
+from protocols.plan import Plan, each_from_zero, per_goal
 from protocols.schedule import Schedule
 from replay.demos import demo_ring, demos_beside
 from replay.ingest import Ingest
@@ -223,10 +223,7 @@ def evaluator(
     """
     schedule = schedule or config.evaluation.schedule
     settings, chosen = config.evaluation, range(len(config.tasks)) if tasks is None else tasks
-    count = simulators or settings.simulators_per_task(len(chosen))
-    slots = [task for task in chosen for _ in range(count)]
-    trees = {task: seeds(config).child("task", task).child(seed_name) for task in chosen}
-    own = [trees[task].child("simulator", i).integer() for task in chosen for i in range(count)]
+    slots, own, plan = evaluation_plan(config, chosen, simulators, seed_name, schedule)
     pool = SimulatorPool(
         [config.tasks[task] for task in slots],
         own,
@@ -236,6 +233,21 @@ def evaluator(
         log_dir=logs / "evaluator",
         wait=False,
     )
-    plan = (per_goal if settings.in_turn else each_from_zero)(slots, settings.episodes, schedule)
     noise_seed = seeds(config).child(seed_name).child("exploration").integer()
     return PolicyEvaluator(algorithm(config, spec), pool, plan, slots, own, noise_seed=noise_seed)
+
+
+def evaluation_plan(
+    config: RunConfig, tasks: Sequence[int], simulators: int, seed_name: str, schedule: Schedule
+) -> tuple[list[int], list[int], Plan]:
+    """Of the simulators that evaluate: the index of each one's task, its seed, and what they play.
+
+    Args:
+        simulators: per task; 0: as the settings say.
+    """
+    settings = config.evaluation
+    count = simulators or settings.simulators_per_task(len(tasks))
+    slots = [task for task in tasks for _ in range(count)]
+    trees = {task: seeds(config).child("task", task).child(seed_name) for task in tasks}
+    own = [trees[task].child("simulator", i).integer() for task in tasks for i in range(count)]
+    return slots, own, (per_goal if settings.in_turn else each_from_zero)(slots, settings.episodes, schedule)

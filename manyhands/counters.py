@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from actors.worker import Report
-from protocols.evaluator import Evaluation
+from protocols.evaluator import Evaluation, Unplayed
 
 
 @dataclass
@@ -49,9 +49,18 @@ class Absorbed:
     reports: list[Report] = field(default_factory=list)
     learner: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    unplayed: list[Unplayed] = field(default_factory=list)
+
+    def judged(self, result: Evaluation | Unplayed) -> None:
+        """Takes in the end of an evaluation."""
+        if isinstance(result, Evaluation):
+            self.evaluations.append(result)
+        else:
+            self.unplayed.append(result)
 
     def add(self, more: "Absorbed") -> None:
         self.inserted += more.inserted
         self.reports += more.reports
         self.learner += more.learner
         self.evaluations += more.evaluations
+        self.unplayed += more.unplayed

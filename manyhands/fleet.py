@@ -11,7 +11,7 @@ from actors.worker import Report
 from core.errors import SimulatorError
 from core.types import Rounds, Stream, TaskSpec, Weights
 from learner.device import choose
-from manyhands import build, gateway
+from manyhands import build, gateway, gateway_evaluator
 from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
 from manyhands.config import RunConfig
@@ -19,7 +19,7 @@ from manyhands.counters import Absorbed, Counters
 from manyhands.demos import of_run
 from manyhands.shortage import Short, short_tasks
 from manyhands.stack import learner_factory
-from protocols.evaluator import Evaluation
+from protocols.evaluator import Evaluation, Unplayed
 from replay.demos import demo_file
 from replay.ingest import ring_file
 from replay.memory import sweep
@@ -129,7 +129,8 @@ class Fleet:
         self.backend.start(name, made, self.config, self.spec, sink, *rest)
 
     def _start_evaluator(self) -> None:
-        self.backend.start(EVALUATOR, build.evaluator, self.config, self.spec, self.folder / "logs")
+        made, rest = gateway_evaluator.factory(self.config, self.outside)
+        self.backend.start(EVALUATOR, made, self.config, self.spec, self.folder / "logs", *rest)
 
     def _ask(self, name: str, method: str, *args: Any) -> Any:
         return self.backend.result(self.backend.call(name, method, *args))
@@ -240,8 +241,8 @@ class Fleet:
             self.balance.collected(result)
             absorbed.reports.append(result)
             self.outside.metrics = result.metrics or self.outside.metrics
-        elif isinstance(result, Evaluation):
-            absorbed.evaluations.append(result)
+        elif isinstance(result, Evaluation | Unplayed):
+            absorbed.judged(result)
         else:
             self.balance.updated(result.pop("learner/seconds", 0.0), result.pop("learner/sample_seconds", 0.0))
             absorbed.learner.append(result)
@@ -269,16 +270,19 @@ class Fleet:
 
     def settle(self) -> Absorbed:
         """Waits until no actor and no learner call is under way."""
-        return self._absorb_while(lambda: any(name != EVALUATOR for name in self.running))
+        total = Absorbed()
+        while any(name != EVALUATOR for name in self.running):
+            total.add(self.absorb())
+        return total
 
     def settle_evaluation(self, stopped: Callable[[], bool]) -> Absorbed:
-        """Until no evaluation is under way, or ``stopped`` says so."""
-        return self._absorb_while(lambda: self.evaluating() and not stopped())
-
-    def _absorb_while(self, going: Callable[[], bool]) -> Absorbed:
+        """Until no evaluation is under way, or ``stopped`` says so. Clients elsewhere, who may be those who play it, are attended to."""
         total = Absorbed()
-        while going():
+        while self.evaluating() and not stopped():
+            if gateway.NAME in self.actors and gateway.NAME not in self.running:
+                self._begin(gateway.NAME, "collect", 0, self.shared)
             total.add(self.absorb())
+        total.add(self.settle())
         return total
 
     def state(self, *, exact: bool) -> dict[str, Any]:

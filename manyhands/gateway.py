@@ -1,6 +1,7 @@
 """The gateway of a run as one of its components: behaves as an actor whose simulators are elsewhere. See docs/gateway.md."""
 
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +17,11 @@ from manyhands import build
 from manyhands.config import RunConfig
 from outpost import Failed, policies
 from outpost.link import Link, Lost
-from outpost.wire import describe, fingerprint
+from outpost.wire import MOST_PAYLOAD, describe, fingerprint
 from replay.check import ChunkCheck
 from replay.gateway import Gateway
 from replay.gateway_intake import Ring, Work
-from replay.gateway_server import Server
+from replay.gateway_server import Server, check_server
 from replay.layout import Layout
 from simulators import hooks
 
@@ -37,21 +38,35 @@ class Door(NamedTuple):
     url: str
 
 
-def check(config: RunConfig, spec: TaskSpec) -> None:
-    """Raises ConfigError where a run cannot have clients elsewhere."""
+def check(config: RunConfig, spec: TaskSpec, at_once: int = 1) -> None:
+    """Whether a run, or so many seeds of it at once, can have clients elsewhere.
+
+    Raises:
+        ManyhandsError: it cannot, or the server is away, or not one to work with.
+    """
     if not config.gateway.clients:
         return
+    if at_once > 1:
+        why = f"{at_once} seeds at once would each need clients of their own"
+        raise ConfigError(f"gateway.clients is {config.gateway.clients}, and {why}; fix: --at-once 1, or one seed per command")
     if config.strict:
         how = "--backend ray without --lockstep"
         raise ConfigError(f"gateway.clients is {config.gateway.clients}, but this run goes on in strict turns; fix: {how}")
-    for task in config.tasks:
-        if lacking := hooks.missing(task):
-            why = f"with gateway.clients {config.gateway.clients} policies are still evaluated by the run itself, which needs {task}"
-            raise ConfigError(f"{why}. {lacking}")
     made = build.algorithm(config, spec)
     if isinstance(made.plan, Rounds):
         raise ConfigError(f"{config.algorithm} learns from rounds, for which clients elsewhere cannot be waited; fix: gateway.clients 0")
     policy(config, spec)
+    _check_chunk(config, spec)
+    _plainly(partial(check_server, config.gateway))
+
+
+def _check_chunk(config: RunConfig, spec: TaskSpec) -> None:
+    """Raises ConfigError where a chunk is more than a message may be."""
+    dtype = build.rows(config, spec)
+    length = min(config.actors.chunk or spec.horizon, spec.horizon)
+    if (length + 2) * dtype.itemsize > MOST_PAYLOAD:
+        size = f"{length} transitions of {dtype.itemsize} bytes; a message has at most {MOST_PAYLOAD >> 20} MB"
+        raise ConfigError(f"a chunk of a client would have {size}. Fix: a smaller actors.chunk")
 
 
 def policy(config: RunConfig, spec: TaskSpec) -> dict[str, Any]:
@@ -85,7 +100,8 @@ def plan(config: RunConfig, spec: TaskSpec, place: int, incarnation: int, count:
     made = build.algorithm(config, spec)
     return {
         "tasks": list(config.tasks),
-        "options": config.simulator_options,
+        "options": hooks.elsewhere(config.tasks[0], config.simulator_options),
+        "restart": list(hooks.restarts(config.tasks[0], config.simulator_options)),
         "first_episode": incarnation * EPISODES_PER_INCARNATION,
         "lanes": lanes,
         "row": describe(dtype),

@@ -53,6 +53,8 @@ class Run:
         self.outcomes = Outcomes(config.tasks)
         self.stop_signal = 0
         self.reason = ""
+        self.unplayed = ""
+        """why the latest evaluation is missing; empty: it is not"""
         self._evaluated_version = -1
         self._graph_ready = False
         self._row_step = -1
@@ -143,6 +145,10 @@ class Run:
             self.averages.add(metrics)
         for evaluation in absorbed.evaluations:
             self._evaluated(evaluation)
+        for unplayed in absorbed.unplayed:
+            self.unplayed = unplayed.reason
+            self.metrics.log(self.fleet.counters.steps, {"eval/missing_version": unplayed.version})
+            self.progress.say(unplayed.reason)
         if self.clocks.log.due():
             self.write_row()
         self.progress.show(self.fleet)
@@ -162,7 +168,7 @@ class Run:
         assert weights is not None  # what was evaluated
         steps, updates = self.fleet.evaluated_at
         self.metrics.log(counters.steps, self.outcomes.take(evaluation, weights, steps, updates) | {"eval/policy_step": steps})
-        self._evaluated_version = evaluation.version
+        self._evaluated_version, self.unplayed = evaluation.version, ""
         last = self.outcomes.last
         assert last is not None  # taken just now
         self.registry.update(self.id, success_any=last["success_any"], success_last=last["success_last"])

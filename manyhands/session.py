@@ -75,7 +75,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_device(config)
     from core.rows import opening_rows
     from core.types import Rounds
-    from manyhands import build, gateway, warm_start
+    from manyhands import build, gateway, gateway_evaluator, warm_start
     from manyhands.demos import of_run
     from replay.memory import required_bytes
 
@@ -88,7 +88,8 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
     of_run.check_use(config, spec)
-    gateway.check(config, spec)
+    gateway.check(config, spec, at_once)
+    gateway_evaluator.check(config)
     plan = build.algorithm(config, spec).plan
     if isinstance(plan, Rounds):
         check_rounds(config)
@@ -270,6 +271,8 @@ def _conclude(run: "Run", console: Console) -> int:
         console.print(f"stopped and saved after {took}.\nnext: manyhands resume {name}", soft_wrap=True)
         return 130
     bound = f"{sentence(run.fleet.balance.shares(), run.fleet.balance.strict)}\n"
+    if run.unplayed:
+        console.print(f"[yellow]{run.unplayed}[/yellow]", soft_wrap=True)
     if best is None:
         console.print(f"done after {took}; there was no evaluation.\n{bound}next: manyhands eval {name}", soft_wrap=True)
         return 0

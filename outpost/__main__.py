@@ -16,7 +16,7 @@ import numpy as np
 
 from outpost import PROTOCOL, Failed
 from outpost.client import Client
-from outpost.client_simulators import names
+from outpost.client_simulators import MODULES, further, names
 from outpost.client_uplink import Uplink
 from outpost.keys import Keys
 from outpost.link import Link, Lost
@@ -31,6 +31,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     place = f"redis://user:password@host:6379, rediss:// for TLS, or @FILE that has such an address; by default ${ADDRESS}"
     made.add_argument("--connect", default=os.environ.get(ADDRESS, ""), metavar="ADDRESS", help=place)
     made.add_argument("--simulators", type=int, default=1, metavar="N", help="processes, each with one simulator (1)")
+    made.add_argument("--module", default="", metavar="NAME", help="a Python module with a simulator of your own, or several: a,b")
     made.add_argument("--name", default="", help="of this client, by which it is known again when it comes back (host and process)")
     made.add_argument("--channel", default="default", help="which gateway, where several share a server (default)")
     made.add_argument("--ca", default="", metavar="FILE", help="certificates of those who may have signed the server's")
@@ -48,6 +49,8 @@ def check(options: argparse.Namespace) -> None:
     for option in ("name", "channel"):
         if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", getattr(options, option)):
             raise Failed(f"--{option} is {getattr(options, option)!r}. Allowed: up to 64 letters, digits and . _ -")
+    further(options.module)
+    os.environ[MODULES] = options.module
     if options.logs:
         options.logs.mkdir(parents=True, exist_ok=True)
 

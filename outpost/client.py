@@ -10,7 +10,11 @@ have processes of their own. The gateway says what is to be done, the *plan*:
     chunk, horizon, action_dim, trial   transitions per chunk, longest episode, A, episodes of a trial (0: endless)
     policy, seed, random_steps          what acts; seed of exploration; env steps at the start that act at random
     step_timeout_s, reset_timeout_s     deadlines
+    restart                             episodes, and MB, after which a simulator's process is replaced between two episodes; 0: never
     window                              chunks that may be unacknowledged
+
+For an evaluation a simulator turns to the episodes on offer when its own episode ends, or when it has waited for its next step for a while:
+then that episode is withdrawn. See ``client_evaluation``.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from outpost import Failed
 from outpost.client_lane import Lane, Step
 from outpost.client_policies import make
 from outpost.client_recorder import Recorder
@@ -31,6 +36,8 @@ from outpost.client_uplink import Uplink
 IDLE_S = 0.5
 BUSY_S = 0.05
 """longest waits, with nothing to do and with simulators at work"""
+STUCK_S = 1.0
+"""for which a simulator waits to go on with its episode before it gives that up for one of an evaluation"""
 MOST_TOLD = 64
 
 
@@ -78,7 +85,9 @@ class Client:
     def _startable(self, now: float) -> bool:
         """Whether anything can be done without a word of the gateway."""
         return self.uplink.version >= 0 and any(
-            self.uplink.may_step() if lane.shown is not None else lane.start_at <= now for lane in self.lanes if not lane.busy
+            lane.played_for is not None or self.uplink.may_step() if lane.shown is not None else lane.start_at <= now
+            for lane in self.lanes
+            if not lane.busy
         )
 
     # ---- the work -----------------------------------------------------------------------------------------------------
@@ -112,11 +121,36 @@ class Client:
             if now > lane.due and not _readable([lane], 0):
                 self._lose(lane, "no answer in time")
         elif lane.shown is None:
-            if lane.start_at <= now:
+            if lane.start_at <= now and not self._examine(lane):
                 lane.reset(self.next_episode)
                 self.next_episode += 1
+        elif lane.played_for is not None:
+            self._show(lane)
         elif self.uplink.may_step():
+            lane.stuck_since = 0.0
             self._act(lane)
+        else:
+            lane.stuck_since = lane.stuck_since or now
+            if now - lane.stuck_since > STUCK_S:
+                self._examine(lane)
+
+    def _examine(self, lane: Lane) -> bool:
+        """Whether there is an episode of an evaluation to play, which then is under way."""
+        played = self.uplink.evaluations.take(self.uplink.session[0])
+        if played is None:
+            return False
+        if lane.shown is not None and lane.recorder.t:
+            self.discarded.append(lane.recorder.episode)
+        lane.stuck_since = 0.0
+        lane.examine(played)
+        return True
+
+    def _show(self, lane: Lane) -> None:
+        """A step of an evaluation: what the policy would do without exploring."""
+        assert lane.shown is not None and lane.played_for is not None
+        params = lane.played_for.evaluation.params
+        actions, lane.carry, _ = self.policy.act(params, lane.carry, self._seen(lane, lane.shown), None)
+        lane.step(np.clip(np.asarray(actions[0], np.float32), -1.0, 1.0))
 
     def _act(self, lane: Lane) -> None:
         assert lane.shown is not None
@@ -140,7 +174,7 @@ class Client:
         return {
             "obs": fields["obs"],
             "tasks": np.array([lane.task]),
-            "lanes": np.array([lane.own["lane"]]),
+            "lanes": np.array([0 if lane.played_for else lane.own["lane"]]),  # where parameters have lanes, all are judged by the first
             "trial": np.array([begins]),
             "episode": np.array([acting and (lane.fresh or begins)]),
             "action": np.zeros_like(lane.action)[None] if begins else lane.action[None],
@@ -155,11 +189,19 @@ class Client:
         for lane in _readable([lane for lane in self.lanes if lane.busy], limit_s):
             found = lane.answer()
             if isinstance(found, str):
+                if lane.hopeless:
+                    raise Failed(found)
                 self._lose(lane, found)
             elif found is not None:
                 self._stepped(lane, found)
 
     def _stepped(self, lane: Lane, step: Step) -> None:
+        if lane.played_for is not None:
+            lane.reward, lane.trial, lane.fresh = step.reward, False, False
+            if came := lane.played_for.count(step):
+                self.uplink.evaluations.told(lane.played_for, came)
+                lane.examined()
+            return
         recorder, ended = lane.recorder, step.terminated or step.truncated
         recorder.end(step.reward, step.terminated, step.truncated, step.success)
         lane.episode_return += step.reward
@@ -184,7 +226,11 @@ class Client:
         lane.lose()
         self.say(f"a simulator of {task} is lost: {reason}; again in {max(0.0, lane.start_at - time.monotonic()):.0f} s")
         self.uplink.lost += 1
-        self.discarded.append(lane.recorder.episode)
+        if lane.played_for is not None:
+            self.uplink.evaluations.told(lane.played_for, {}, reason)
+            lane.examined()
+        else:
+            self.discarded.append(lane.recorder.episode)
 
 
 def _readable(lanes: list[Lane], limit_s: float) -> list[Lane]:

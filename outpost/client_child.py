@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from outpost import Failed
-from outpost.client_simulators import make
+from outpost.client_simulators import MODULES, further, make
 from outpost.wire import CHILD, pack_arrays, unpack_arrays
 
 SIZE = struct.Struct("<I")
@@ -50,7 +50,7 @@ class Host:
     """Carries out orders on one simulator at a time."""
 
     def __init__(self) -> None:
-        self.made: tuple[str, int] | None = None
+        self.made: tuple[str, dict[str, Any]] | None = None
         self.simulator: Any = None
 
     def answer(self, order: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -63,8 +63,9 @@ class Host:
         return found, obs
 
     def _become(self, order: dict[str, Any]) -> None:
-        wanted = (order["task"], order["seed"])
+        wanted = (order["task"], order["options"])
         if self.made == wanted:
+            self.simulator.seed = order["seed"]  # a launch of CoppeliaSim is dear
             return
         if self.simulator is not None:
             self.simulator.close()
@@ -96,6 +97,7 @@ def main(descriptor: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM):  # the client decides when it is over
         signal.signal(number, signal.SIG_IGN)
+    further(os.environ.get(MODULES, ""))
     serve(socket.socket(fileno=descriptor))
     sys.stdout.flush()
     os._exit(0)  # a simulator's libraries may not survive the end of the interpreter

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outpost.client_child import receive, send
+from outpost.client_evaluation import Played
 from outpost.client_recorder import Recorder
 from outpost.client_simulators import environment
 from outpost.wire import Malformed
@@ -53,6 +54,10 @@ class Lane:
         self.due = 0.0
         """monotonic: until when the answer under way must be here; 0: none is"""
         self.start_at, self.pause = 0.0, FIRST_PAUSE_S
+        self.hopeless = False
+        """it cannot be made here at all"""
+        self.ended_here = 0
+        """episodes that ended in this process"""
         self.episodes = 0
         self.task = own["tasks"][0]
         self.carry: Any = None
@@ -60,6 +65,10 @@ class Lane:
         """episodes of the trial under way that have ended"""
         self.trial = self.fresh = True
         self.stepping = False
+        self.stuck_since = 0.0
+        """monotonic: since when it may not take its next step; 0: it may"""
+        self.played_for: Played | None = None
+        """the episode under way, if it is of an evaluation: nothing of it goes to replay"""
         self.action, self.reward = np.zeros(plan["action_dim"], np.float32), 0.0
         self.episode_return, self.success = 0.0, False
 
@@ -83,7 +92,7 @@ class Lane:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self.link = ours
+        self.link, self.ended_here = ours, 0
         ours.settimeout(_HANDOVER_S)
 
     def reset(self, number: int) -> None:
@@ -97,8 +106,19 @@ class Lane:
         self.episode_return, self.success, self.fresh = 0.0, False, True
         self.episodes += 1
         self.stepping = False
-        order = {"do": "reset", "task": self.plan["tasks"][self.task], "seed": self.own["seed"], "options": self.plan["options"]}
-        self._order({**order, "episode": variation}, {}, self.plan["reset_timeout_s"])
+        self._reset(self.own["seed"], variation, self.plan["options"])
+
+    def examine(self, played: Played) -> None:
+        """Sets an episode of an evaluation going. What was under way is forgotten, also by a policy with a memory."""
+        if self.process is None:
+            self.start()
+        self.task, seed, number = played.evaluation.episodes[played.number]
+        self.played_for, self.carry, self.played, self.trial, self.fresh, self.stepping = played, None, 0, True, True, False
+        self._reset(seed, number, played.evaluation.options)
+
+    def _reset(self, seed: int, episode: int, options: Mapping[str, Any]) -> None:
+        order = {"do": "reset", "task": self.plan["tasks"][self.task], "seed": seed, "options": dict(options), "episode": episode}
+        self._order(order, {}, self.plan["reset_timeout_s"])
 
     def step(self, action: np.ndarray) -> None:
         """Sets a step going."""
@@ -121,6 +141,7 @@ class Lane:
             status = self.process.poll() if self.process else None
             return "its process is gone (%s)" % (status if status is not None else type(error).__name__)
         if "failed" in header:
+            self.hopeless = not header.get("retryable", True)
             return str(header["failed"])
         if bad := self._odd(header, obs):
             return bad
@@ -141,8 +162,21 @@ class Lane:
     def ended(self) -> None:
         """An episode ended well."""
         self.pause = FIRST_PAUSE_S
+        self.upkeep()
         self.played += 1
         self.trial = bool(self.plan["trial"]) and self.played % self.plan["trial"] == 0
+
+    def examined(self) -> None:
+        """An episode of an evaluation is over; the simulator's own trials begin anew."""
+        self.played_for, self.carry, self.played, self.trial, self.shown = None, None, 0, True, None
+        self.upkeep()
+
+    def upkeep(self) -> None:
+        """Between two episodes: a process that has grown old or large is ended, and another one started with the next."""
+        self.ended_here += 1
+        episodes, mb = self.plan.get("restart", (0, 0))
+        if self.process is not None and (0 < episodes <= self.ended_here or 0 < mb <= memory_mb(self.process.pid)):
+            self.kill()
 
     def lose(self) -> None:
         """Kills what is left of the process; it is started again after a pause."""
@@ -161,3 +195,14 @@ class Lane:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+def memory_mb(session: int) -> float:
+    """Resident memory of all processes of a session."""
+    pages = 0
+    for path in os.listdir("/proc"):
+        if path.isdecimal():
+            with suppress(OSError):  # it has just ended
+                told = Path("/proc", path, "stat").read_text().rpartition(") ")[2].split()
+                pages += int(told[21]) if int(told[3]) == session else 0
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20

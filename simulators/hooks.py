@@ -13,6 +13,7 @@ All of it is optional, by name, and loads no heavy package:
 - ``kind(options, variation) -> str``: which episodes are alike in what can go wrong, and are quarantined together; empty: none are.
 - fields ``restart_episodes`` and ``restart_mb`` of its ``Options``: a process that has played so many episodes, or has with all it started
   grown to so many MB, is replaced when an episode ends. 0: never.
+- property ``simulator`` of its ``Options``: those that its twin in ``outpost`` takes; by default all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,6 +93,11 @@ def restarts(name: str, options: Mapping[str, Any]) -> Restarts:
     """Of a simulator with these options."""
     made = _module(name).Options(**options)
     return Restarts(getattr(made, "restart_episodes", 0), getattr(made, "restart_mb", 0.0))
+
+
+def elsewhere(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of these options those of a simulator that a client outside of the cluster makes: without what a pool does for it."""
+    return dict(getattr(_module(name).Options(**options), "simulator", options))
 
 
 def _alone(module: ModuleType) -> bool:

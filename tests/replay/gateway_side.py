@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,17 @@ def program(*arguments, python=sys.executable, log=subprocess.DEVNULL, **env):
     """A process of ours."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **env}
     return subprocess.Popen([python, *map(str, arguments)], cwd="/", env=variables, stdout=log, stderr=log)
+
+
+def bare_python(folder):
+    """A Python with numpy, msgpack and redis only."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    packages = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
+    for name in ("numpy", "msgpack", "redis"):
+        (own,) = find_spec(name).submodule_search_locations
+        for found in (Path(own), *Path(own).parent.glob(f"{name}.libs")):
+            (packages / found.name).symlink_to(found)
+    return str(folder / "venv" / "bin" / "python")
 
 
 def start_client(url, *arguments, **options):

@@ -2,7 +2,6 @@
 
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.replay.gateway_side import (
     PATIENCE_S,
     Redis,
     Side,
+    bare_python,
     check_counting,
     end,
     opened,
@@ -84,17 +84,9 @@ def test_clients_count_and_nothing_is_lost(redis, shm):
 
 def test_a_client_needs_numpy_redis_and_msgpack_only(redis, shm, tmp_path):
     """In an environment of its own, with neither torch nor ray nor our other packages."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = bare_python(tmp_path)
     packages = next((tmp_path / "venv" / "lib").glob("python*")) / "site-packages"
-    import msgpack
-    import redis as redis_package
-
-    for package in (np, msgpack, redis_package):
-        folder = Path(package.__file__).parent
-        for found in (folder, *folder.parent.glob(f"{folder.name}.libs")):
-            (packages / found.name).symlink_to(found)
     (packages / "outpost").symlink_to(Path(wire.__file__).parent)
-    python = str(tmp_path / "venv" / "bin" / "python")
     nothing = subprocess.run([python, "-c", "import torch"], capture_output=True, cwd="/", env={})
     assert nothing.returncode != 0
     client = start_client(redis.url, python=python, PYTHONPATH="")
@@ -104,11 +96,14 @@ def test_a_client_needs_numpy_redis_and_msgpack_only(redis, shm, tmp_path):
         check_counting(side.rows())
 
 
-@pytest.mark.parametrize("victims", ["client gateway", "client gateway redis"])
-def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victims):
-    """With the server alive every entry that it took is in the ring exactly once. With the server killed (AOF once a second) the clients
-    bring back what it forgot: no episode has a hole."""
-    redis = Redis(tmp_path, "--appendonly", "yes", "--appendfsync", "everysec")
+@pytest.mark.parametrize(
+    ("victims", "durability"),
+    [("client gateway", "everysec"), *(("client gateway redis", durability) for durability in ("no", "everysec", "always"))],
+)
+def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victims, durability):
+    """With the server alive every entry that it took is in the ring exactly once. With the server killed the clients bring back what it
+    forgot, be that everything: no episode has a hole."""
+    redis = Redis(tmp_path, *written(durability))
     draw, stop = random.Random(7), tmp_path / "stop"
 
     def gateway():
@@ -145,6 +140,26 @@ def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path, shm, victi
         redis.kill()
     if "redis" not in victims:
         assert info.get(b"entries-added") in (None, chunks)
+
+
+@pytest.mark.parametrize(("durability", "kept"), [("no", 0), ("everysec", 200), ("always", 200)])
+def test_what_a_killed_server_remembers_of_a_client_that_died_with_it(tmp_path, durability, kept):
+    """Where a journal is written, a process that is killed has handed every entry that it answered for to the kernel."""
+    redis = Redis(tmp_path, *written(durability))
+    try:
+        link = Link(redis.url)
+        for number in range(200):
+            link.ask("XADD", KEYS.chunks, "*", "f", packed(number))
+        redis.kill()
+        redis.start()
+        assert redis.ask("XLEN", KEYS.chunks) == kept
+    finally:
+        redis.kill()
+
+
+def written(durability):
+    """The server's settings."""
+    return () if durability == "no" else ("--appendonly", "yes", "--appendfsync", durability)
 
 
 def wait_for_work(redis):

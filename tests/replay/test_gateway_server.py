@@ -74,6 +74,43 @@ def _asked(link):
         return None
 
 
+def test_the_server_of_a_run_that_was_killed_is_found_where_it_was(tmp_path):
+    """Even where it has outlived its driver: then it is ended first, and what it had written down is there."""
+    killed = Server(Config(clients=1, durability="always"), tmp_path)
+    link = Link(f"@{killed.folder / 'address'}")
+    link.ask("SET", "a", "b")
+    killed._closing.set()  # nobody watches it any more
+    again = Server(Config(clients=1, durability="always"), tmp_path)
+    try:
+        assert killed.process.wait(20) == 0
+        assert again.url == killed.url
+        wait_for(lambda: _asked(link) == b"b")
+    finally:
+        again.close()
+
+
+def test_a_client_follows_a_server_that_moved(tmp_path):
+    servers, file = [Redis(tmp_path), Redis(tmp_path)], tmp_path / "address"
+    file.write_text(servers[0].url)
+    link = Link(f"@{file}")
+    try:
+        assert link.ask("PING") == b"PONG"
+        file.write_text(servers[1].url)
+        servers[0].kill()
+        wait_for(lambda: _ponged(link))
+        assert link.name == servers[1].url
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def _ponged(link):
+    try:
+        return link.ask("PING") == b"PONG"
+    except Lost:
+        return False
+
+
 def test_the_server_is_the_systems_else_the_embedded_one_else_the_error_says_what_to_install(monkeypatch):
     programs = {"redis-server": "/a/redis-server", "valkey-server": "/b/valkey-server"}
     monkeypatch.setattr(shutil, "which", programs.get)

@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 
 import algos
-from core.errors import ConfigError
-from manyhands import build, gateway
+from core.errors import ConfigError, ManyhandsError, MissingExtra
+from core.types import Weights
+from manyhands import build, gateway, gateway_evaluator
 from manyhands.config_file import load
+from manyhands.result import Outcomes
+from replay import gateway_server
 from simulators import hooks
-from tests.replay.gateway_side import check_counting, start_client, wait_for
-from tests.system.tiny import PATIENCE_S, manyhands, replayed, saved, start_child, tiny
+from tests.replay.gateway_side import Redis, check_counting, start_client, wait_for
+from tests.system.tiny import PATIENCE_S, evaluations, kill_9, manyhands, replayed, saved, spawn, start_child, tiny
 
 
 def outside(**changes):
@@ -63,6 +66,39 @@ def test_a_run_learns_from_clients_and_goes_on_with_them_when_its_gateway_is_kil
     assert not address.exists()
 
 
+@pytest.mark.ray
+def test_clients_go_on_when_the_driver_was_killed_and_the_run_is_resumed(tmp_path):
+    """The server dies with the driver and comes back where clients look for it; they begin anew from the checkpoint."""
+    config = outside(total_steps=1200, checkpoint={"every_s": 0.5})
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, clients, logs = folder / "gateway" / "address", [], [tmp_path / "0.log", tmp_path / "1.log"]
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        clients = [start_client(f"@{address}", "--simulators", 2, log=log.open("wb")) for log in logs]
+        wait_for(lambda: list(folder.glob("checkpoints/step_*[1-9]*/done")) or process.poll() is not None)
+        kill_9(process)
+        (before,) = [max(saved(folder).meta["replay"]["incarnation"])]
+        assert [client.poll() for client in clients] == [None, None]
+        process = spawn("-m", "manyhands", "resume", run, "--runs", str(tmp_path))
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+        assert [client.wait(PATIENCE_S) for client in clients] == [0, 0]
+    finally:
+        for each in (process, *clients):
+            each.kill()
+    parts, rows = saved(folder), replayed(folder)
+    counters, limiter = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"]
+    check_counting(rows)
+    assert counters["steps"] >= 1200
+    assert counters["stored"] <= limiter["inserted"] == sum(parts.meta["replay"]["transitions"])
+    assert max(parts.meta["replay"]["incarnation"]) > before
+    for log in logs:
+        said = log.read_text().splitlines()
+        assert sum(" simulators of dummy:counter" in line for line in said) >= 2, "they were given work twice"
+        assert any("is away" in line for line in said) and said[-1] == "the run is over"
+
+
 def kill_gateway(folder):
     """Kills the process of the gateway once: the fleet starts another, and clients go on."""
     for path in os.listdir("/proc"):
@@ -84,11 +120,101 @@ def test_a_run_in_strict_turns_has_no_gateway():
             gateway.check(config, build.task_spec(config))
 
 
-def test_a_run_that_cannot_evaluate_is_refused(monkeypatch):
-    config = outside()
+@pytest.mark.ray
+def test_clients_evaluate_as_the_run_would(tmp_path):
+    """The same episodes, the same numbers, the same metrics, target and best checkpoint."""
+    config = outside(tasks=("dummy:point", "dummy:point"), total_steps=400, evaluation={"every_steps": 150, "episodes": 3})
+    config = replace(config, gateway=replace(config.gateway, evaluate="clients"))
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, client = folder / "gateway" / "address", None
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        client = start_client(f"@{address}", "--simulators", 2)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+        assert client.wait(PATIENCE_S) == 0
+    finally:
+        for each in filter(None, (process, client)):
+            each.kill()
+    driver = saved(folder).components["driver"]
+    assert len(evaluations(folder)) >= 2
     spec = build.task_spec(config)
+    judge = build.evaluator(config, spec, tmp_path)
+    try:
+        for kept in (driver["best"], saved(folder).components["published"]):
+            outcomes, weights = Outcomes(config.tasks), Weights(kept["version"], kept["params"])
+            outcomes.take(judge.evaluate(weights), weights, 0, 0)
+            wanted = outcomes.last
+            assert wanted is not None
+            found = driver["best"] if kept is driver["best"] else driver["last"]
+            for name, told in wanted["tasks"].items():
+                # Products of one row and of several are not equal to the last bit.
+                assert found["tasks"][name].pop("return") == pytest.approx(told.pop("return"), rel=1e-5)
+                assert found["tasks"][name] == told
+    finally:
+        judge.close()
+
+
+@pytest.mark.ray
+def test_where_no_client_answers_training_goes_on_and_the_evaluation_is_missing(tmp_path):
+    """The only client is gone when the last evaluation begins."""
+    config = outside(total_steps=300, gateway={"clients": 1, "timeout_s": 2.0, "evaluate": "clients", "patience_s": 3.0})
+    process, run = start_child(config, tmp_path)
+    folder = tmp_path / run
+    address, client = folder / "gateway" / "address", None
+    try:
+        wait_for(lambda: address.exists() or process.poll() is not None)
+        client = start_client(f"@{address}", "--simulators", 2)
+        wait_for(lambda: list(folder.glob("checkpoints/*/done")) or process.poll() is not None)  # the one before the last evaluation
+        client.kill()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, out + err
+    finally:
+        for each in filter(None, (process, client)):
+            each.kill()
+    if not evaluations(folder):  # else it was as quick as that
+        assert "is missing: no answer of clients for 3 s" in out
+        assert json.loads((folder / "result.json").read_text())["tasks"] == {}
+        assert any("eval/missing_version" in row for row in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
+
+
+def test_who_evaluates(monkeypatch):
+    config = outside()
+    assert not gateway_evaluator.by_clients(config)
     monkeypatch.setattr(hooks, "missing", lambda name: f"{name} is not installed")
-    with pytest.raises(ConfigError, match=r"gateway\.clients 3 policies are still evaluated.*dummy:counter is not installed"):
+    assert gateway_evaluator.by_clients(config)
+    gateway_evaluator.check(config)
+    with pytest.raises(ConfigError, match=r"gateway\.evaluate is run.*dummy:counter is not installed.*--gateway\.evaluate clients"):
+        gateway_evaluator.check(replace(config, gateway=replace(config.gateway, evaluate="run")))
+    with pytest.raises(ConfigError, match=r"evaluation\.adaptation is 2, and clients cannot adapt"):
+        gateway_evaluator.check(replace(config, evaluation=replace(config.evaluation, adaptation=2)))
+
+
+def test_what_is_wrong_with_server_or_seeds_is_said_before_a_run_is_made(tmp_path, monkeypatch):
+    config = outside()
+    spec, of = build.task_spec(config), lambda **changes: replace(config, gateway=replace(config.gateway, **changes))
+    gateway.check(config, spec)
+    with pytest.raises(ConfigError, match="2 seeds at once would each need clients of their own; fix: --at-once 1"):
+        gateway.check(config, spec, at_once=2)
+    with pytest.raises(ManyhandsError, match=r"redis://127\.0\.0\.1:1 is away"):
+        gateway.check(of(url="redis://127.0.0.1:1"), spec)
+    with pytest.raises(ManyhandsError, match="the address of a server begins with"):
+        gateway.check(of(url="http://x"), spec)
+    server = Redis(tmp_path, "--requirepass", "secret")
+    try:
+        with pytest.raises(ManyhandsError, match="refuses this user or password"):
+            gateway.check(of(url=server.url), spec)
+        gateway.check(of(url=server.url.replace("//", "//:secret@")), spec)
+    finally:
+        server.kill()
+    monkeypatch.setattr(gateway, "MOST_PAYLOAD", 100)
+    with pytest.raises(ConfigError, match=r"a chunk of a client would have 8 transitions.*Fix: a smaller actors\.chunk"):
+        gateway.check(config, spec)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(gateway_server, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="apt-get install redis-server"):
         gateway.check(config, spec)
 
 
