@@ -1,14 +1,16 @@
 """A Ray cluster as the commands see it: its nodes, and the Keepers of runs, which are detached actors with names."""
 
+import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from core.errors import ManyhandsError
-from manyhands.backends.ray_connect import connect
+from manyhands.backends.ray_connect import connect, divert_messages
 from manyhands.cluster.keeping import Keeping, Place
 from manyhands.cluster.nodes import Node
 from manyhands.cluster.order import Order
@@ -64,6 +66,7 @@ class RayCluster:
 
     def __init__(self, address: str) -> None:
         connect(address)
+        divert_messages(Path(os.devnull))
 
     def __enter__(self) -> "RayCluster":
         return self

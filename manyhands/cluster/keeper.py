@@ -1,6 +1,6 @@
 """Keeps one run alive: its driver is a child process, which is started again from the newest checkpoint whenever it dies.
 
-Plain Python: on a cluster it lives in a small Ray actor (``manyhands.backends.ray_cluster``), which Ray starts elsewhere when the node dies.
+Plain Python: on a cluster it lives in a small Ray actor (``manyhands.backends.ray_cluster``), which Ray makes anew when its node dies.
 """
 
 import os
