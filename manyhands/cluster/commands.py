@@ -1,6 +1,6 @@
 """``top``, ``logs``, ``stop``, ``resume --cluster`` and ``enlist``: what is asked of the Keepers of a cluster.
 
-From a node of the cluster they are asked directly; by a dashboard's address the same command runs there as a Ray job, whose output is shown.
+From a node of the cluster they are asked directly; by a dashboard's address the command runs there as a Ray job, whose output is shown.
 """
 
 import json

@@ -172,7 +172,8 @@ def test_actors_go_to_simulator_nodes_where_there_are_any():
 @pytest.mark.ray
 def test_a_mismatch_of_versions_is_one_line():
     connect = pytest.importorskip("manyhands.backends.ray_connect")
-    told = "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.11.7\nThis process on node was started with:\n    Ray: 2.60.0\n"
+    told = "Version mismatch: The cluster was started with:\n    Ray: 2.59.0\n    Python: 3.11.7\nThis process on node was started with:\n"
+    told += "    Ray: 2.60.0\n"
     line = connect.in_one_line(RuntimeError(told))
     assert "\n" not in line
     assert "Ray: 2.59.0" in line
