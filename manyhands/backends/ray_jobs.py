@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -59,7 +59,7 @@ class RayJobs:
         told = errors[-1].removeprefix("error: ") if errors else f"{self.client.get_job_info(job).message}; its output: {output[-500:]}"
         raise ManyhandsError(told)
 
-    def stream(self, arguments: Sequence[str]) -> Iterator[str]:
+    def stream(self, arguments: Sequence[str]) -> Generator[str, None, None]:
         """The lines that ``manyhands ARGUMENTS`` writes on the cluster, as they come; it is ended when nobody listens any more."""
         job = self._submit(arguments)
         lines, loop = self.client.tail_job_logs(job), asyncio.new_event_loop()

@@ -5,7 +5,8 @@ From a node of the cluster they are asked directly; by a dashboard's address the
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,22 +42,22 @@ def enlist_here(text: str) -> int:
 
 def top(options: TopArguments) -> int:
     """A live table until Ctrl-C, one table, or JSON lines."""
-    looks = _looks_from_far(options) if is_web(options.cluster) else _looks(options)
-    console = Console()
-    if options.json:
-        for rows in looks:
-            console.file.write(f"{json.dumps(rows)}\n")
-            console.file.flush()
-    elif options.once:
-        console.print(table(next(looks)))
-    else:
-        with Live(console=console, auto_refresh=False) as live:
+    looks, console = _looks_from_far(options) if is_web(options.cluster) else _looks(options), Console()
+    with closing(looks), suppress(KeyboardInterrupt):
+        if options.json:
             for rows in looks:
-                live.update(table(rows), refresh=True)
+                console.file.write(f"{json.dumps(rows)}\n")
+                console.file.flush()
+        elif options.once:
+            console.print(table(next(looks)))
+        else:
+            with Live(console=console, auto_refresh=False) as live:
+                for rows in looks:
+                    live.update(table(rows), refresh=True)
     return 0
 
 
-def _looks(options: TopArguments) -> Iterator[list[dict[str, Any]]]:
+def _looks(options: TopArguments) -> Generator[list[dict[str, Any]], None, None]:
     with _connect(options.cluster) as cluster:
         while True:
             yield look(cluster, options.runs)
@@ -65,7 +66,7 @@ def _looks(options: TopArguments) -> Iterator[list[dict[str, Any]]]:
             time.sleep(options.every_s)
 
 
-def _looks_from_far(options: TopArguments) -> Iterator[list[dict[str, Any]]]:
+def _looks_from_far(options: TopArguments) -> Generator[list[dict[str, Any]], None, None]:
     jobs = _jobs(options.cluster, options.python)
     arguments = ["top", "--json", "--cluster", "auto", "--runs", str(options.runs), "--every-s", str(options.every_s)]
     if options.once:

@@ -84,7 +84,7 @@ def test_a_request_is_json_and_strict():
     assert Request.from_json(request.to_json()) == request
     data = json.loads(request.to_json())
     for wrong in ("", "{}", json.dumps({**data, "more": 1}), json.dumps({**data, "config": {**data["config"], "more": 1}})):
-        with pytest.raises(ConfigError, match="version|more"):
+        with pytest.raises(ConfigError, match=r"version|more"):
             Request.from_json(wrong)
 
 
@@ -114,7 +114,7 @@ def test_launch_refuses_before_it_connects(arguments, told):
 
 
 def test_the_address_of_a_run_goes_with_ray_only():
-    with pytest.raises(ConfigError, match="cluster.address is 'nowhere'"):
+    with pytest.raises(ConfigError, match=r"cluster\.address is 'nowhere'"):
         Config(address="nowhere")
     with pytest.raises(ConfigError, match="backend is inline; fix: --backend ray"):
         dataclasses.replace(tiny(), cluster=Config(address="10.0.0.5:6379")).check()
