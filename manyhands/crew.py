@@ -1,5 +1,6 @@
 """The actors of a run as the fleet starts them: those that are not there yet, and how often each was lost."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from manyhands.config import RunConfig
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck. Losses with
 a whole node, which may be one of many that come and go, are not counted"""
+STOP_CHECK_S = 0.5
 PENDING_S = 10.0
 """between two lines about actors for which there is no place yet"""
 
@@ -59,14 +61,14 @@ class Crew:
         Args:
             running: name -> ticket; ``begun`` takes out those that have begun.
         """
-        allowed = 0 if together or not self.backend.elastic else len(self.names) - 1
+        allowed, said = 0 if together or not self.backend.elastic else len(self.names) - 1, time.monotonic()
         while len(self.pending) > allowed and not (self.stopped() and not self.config.strict):
             tickets = [running[name] for name in self.names if name in self.pending]
-            done = self.backend.ready(tickets, wait=True, limit_s=PENDING_S)
-            if not done and self.backend.elastic:
-                self.say(f"waiting for {self.waiting_for()}")
-            for ticket in done:
+            for ticket in self.backend.ready(tickets, wait=True, limit_s=STOP_CHECK_S):
                 begun(ticket)
+            if self.pending and self.backend.elastic and time.monotonic() - said > PENDING_S:
+                said = time.monotonic()
+                self.say(f"waiting for {self.waiting_for()}")
 
     def lost(self, death: ComponentDied) -> None:
         """Raises SimulatorError where a component died by itself too often."""
