@@ -1,7 +1,6 @@
 """A cluster that only its dashboard's address is known of, as from a laptop: commands run on it as Ray jobs, settings travel as JSON."""
 
 import asyncio
-import json
 import re
 import shlex
 import time
@@ -16,6 +15,8 @@ from manyhands.backends.ray_connect import in_one_line
 from manyhands.cluster.nodes import Node
 
 POLL_S = 0.5
+FRESH_S = 60.0
+"""that a new cluster's head may need before it takes jobs"""
 NOISE = re.compile(r"^\d{4}-\d\d-\d\d .*\b(INFO|WARNING) \w+\.py:\d+ --|^\s*$")
 """what ray writes into the output of a job"""
 
@@ -77,9 +78,15 @@ class RayJobs:
             loop.close()
 
     def _submit(self, arguments: Sequence[str]) -> str:
-        return self.client.submit_job(
-            entrypoint=f"{self.python} -m manyhands {shlex.join(arguments)}", metadata={"manyhands": json.dumps(arguments[:1])}
-        )
+        """Returns the job's id. A head that has only just been started takes none for some seconds."""
+        entrypoint, until = f"{self.python} -m manyhands {shlex.join(arguments)}", time.monotonic() + FRESH_S
+        while True:
+            try:
+                return self.client.submit_job(entrypoint=entrypoint)
+            except Exception as error:
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise ManyhandsError(f"{self.address} takes no job: {in_one_line(error)}") from error
+            time.sleep(POLL_S)
 
 
 def _cleaned(output: str) -> str:

@@ -70,12 +70,15 @@ def _looks_from_far(options: TopArguments) -> Generator[list[dict[str, Any]], No
     jobs = _jobs(options.cluster, options.python)
     arguments = ["top", "--json", "--cluster", "auto", "--runs", str(options.runs), "--every-s", str(options.every_s)]
     if options.once:
-        yield json.loads(jobs.run([*arguments, "--once"]).splitlines()[-1])
+        lines = [line for line in jobs.run([*arguments, "--once"]).splitlines() if line.startswith("[{") or line == "[]"]
+        yield json.loads(lines[-1])
         return
-    for line in jobs.stream(arguments):
-        if line.startswith("error: "):
-            raise ManyhandsError(line.removeprefix("error: "))
-        yield json.loads(line)
+    with closing(jobs.stream(arguments)) as lines:
+        for line in lines:
+            if line.startswith("error: "):
+                raise ManyhandsError(line.removeprefix("error: "))
+            if line.startswith("[{") or line == "[]":  # nothing that ray or the cluster's shell says
+                yield json.loads(line)
 
 
 def look(cluster: "RayCluster", runs: Path) -> list[dict[str, Any]]:

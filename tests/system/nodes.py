@@ -25,7 +25,9 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         web = {"include_dashboard": dashboard, **({"dashboard_port": free_port()} if dashboard else {})}
-        head = {"num_cpus": 0, "temp_dir": f"{folder}/ray", "object_store_memory": STORE_BYTES, "_system_config": QUICKLY, **web}
+        ports = {"dashboard_agent_listen_port": free_port(), **web}  # another cluster of this machine may have the usual ones
+        store = {"temp_dir": f"{folder}/ray", "object_store_memory": STORE_BYTES}
+        head = {"num_cpus": 0, "_system_config": QUICKLY, **store, **ports}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address = self.cluster.address
         self.dashboard = f"http://{self.cluster.webui_url}" if dashboard else ""
