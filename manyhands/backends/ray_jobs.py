@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -63,7 +64,8 @@ class RayJobs:
     def stream(self, arguments: Sequence[str]) -> Generator[str, None, None]:
         """The lines that ``manyhands ARGUMENTS`` writes on the cluster, as they come; it is ended when nobody listens any more."""
         job = self._submit(arguments)
-        lines, loop = self.client.tail_job_logs(job), asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
+        lines: Any = self.client.tail_job_logs(job)
         try:
             rest = ""
             while True:
@@ -75,6 +77,8 @@ class RayJobs:
                 yield from (line for line in whole if not NOISE.match(line))
         finally:
             self.client.stop_job(job)
+            with suppress(RuntimeError):  # where Ctrl-C came in the middle of it
+                loop.run_until_complete(lines.aclose())
             loop.close()
 
     def _submit(self, arguments: Sequence[str]) -> str:
