@@ -16,6 +16,10 @@ class CheckpointError(ManyhandsError):
     """A checkpoint is missing, incomplete, damaged, or of another schema."""
 
 
+class TakenOver(ManyhandsError):  # noqa: N818 - an event, which is nobody's fault
+    """Another process goes on with this run; this one must write nothing more of it."""
+
+
 class DemoError(ManyhandsError):
     """A demonstration is missing, damaged, of another format, or of something else than what it is needed for."""
 

@@ -77,6 +77,15 @@ class ResumeArguments(ShowArguments):
     """where to learn until this call ends: auto, cpu, cuda, cuda:N; as the run was told by default"""
     force: bool = False
     """also if the run looks as if it were running on another machine"""
+    ray_address: str | None = None
+    """for this call: of the Ray cluster that this machine is a node of, HOST:PORT or auto; '' for a private one. As the run was told by
+    default"""
+    memory_fraction: float | None = None
+    """for this call: on CUDA, the share of the GPU's memory that the learner may take"""
+    cluster: str = ""
+    """hand the run to this cluster instead, as `manyhands launch` does, and return"""
+    python: str = "python"
+    """the cluster's Python that has manyhands; where the address is http://"""
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,25 @@ class EvalArguments(RunsArguments):
                 raise ConfigError(f"--{option} is {value}. Allowed: {least} and up")
 
 
+def seed_list(text: str, default: int) -> list[int]:
+    """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> the default.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    if not text:
+        return [default]
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise ConfigError(f"--seeds is {text!r}; write 0-4, or 0,3,7")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds is {text!r}; write each seed once")
+    return seeds
+
+
 class TrainArguments:
     """The parsed command line of ``train``."""
 
@@ -149,7 +177,7 @@ class TrainArguments:
         vars(self).update({name: getattr(parsed, name) for name in TrainArguments.__annotations__})
 
     def seed_list(self) -> list[int]:
-        """See ``seed_list``."""
+        """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> the seed of the settings."""
         return seed_list(self.seeds, self.config.seed)
 
     def placement(self) -> Placement | None:
@@ -187,25 +215,6 @@ class TrainArguments:
         if not self.stack.isdecimal():
             raise ConfigError(f"--stack is {self.stack!r}; write auto, or how many seeds one learner may have: 3")
         return int(self.stack)
-
-
-def seed_list(text: str, default: int) -> list[int]:
-    """``0-4`` -> 0, 1, 2, 3, 4; ``0,3`` -> 0, 3; empty -> ``default``.
-
-    Raises:
-        ConfigError: nothing of that form, or a seed twice.
-    """
-    if not text:
-        return [default]
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not match or (match[2] and int(match[2]) < int(match[1])):
-            raise ConfigError(f"--seeds is {text!r}; write 0-4, or 0,3,7")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"--seeds is {text!r}; write each seed once")
-    return seeds
 
 
 def parse_train(args: Sequence[str]) -> TrainArguments:

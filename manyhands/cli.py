@@ -4,6 +4,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 HELP = """\
 usage: manyhands COMMAND [...]
@@ -32,6 +33,10 @@ usage: manyhands COMMAND [...]
                          simulators of this machine for a run elsewhere that has a gateway
   deploy kuberay|slurm|docker|redis|monitoring PRESET [--out FOLDER]
                          files that bring a run to a cluster, sized by its settings and checked; see docs/cluster.md
+  launch PRESET --cluster ADDRESS [--seeds 0-3] [--gpus 0.25] [--runs SHARED_FOLDER] [--dry-run]
+                         the same on a Ray cluster, one run per seed; this machine may be switched off meanwhile
+  top | logs RUN | stop RUN | resume RUN   --cluster ADDRESS
+                         its runs, live; --once --json for scripts
   runs                   all runs
   show RUN               one run: settings, results, checkpoints
 
@@ -110,6 +115,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "video": _video,
         "simulator": _simulator,
         "deploy": _deploy,
+        **{name: partial(_on_cluster, name) for name in ("launch", "enlist", "top", "logs", "stop")},
         "runs": _runs,
         "show": _show,
     }
@@ -177,9 +183,14 @@ def _resume(args: list[str]) -> int:
     from manyhands.arguments import ResumeArguments, parse_run
 
     options = parse_run(ResumeArguments, args, "resume")
+    if options.cluster:
+        from manyhands.cluster.commands import resume_on
+
+        return resume_on(options)
     from manyhands.session import resume
 
-    return resume(options.run, options.runs, options.step, device=options.device, force=options.force)
+    learner = {"device": options.device, "memory_fraction": options.memory_fraction}
+    return resume(options.run, options.runs, options.step, force=options.force, address=options.ray_address, **learner)
 
 
 def _eval(args: list[str]) -> int:
@@ -252,6 +263,16 @@ def _deploy(args: list[str]) -> int:
 
     sys.stdout.writelines(f"{line}\n" for line in deploy(parse_deploy(args)))
     return 0
+
+
+def _on_cluster(command: str, args: list[str]) -> int:
+    if command == "launch" and args and args[0] in HELP_FLAGS:  # as for train
+        sys.stdout.write(HELP)
+        return 0
+    _before_numpy()
+    from manyhands.cluster.cli import COMMANDS
+
+    return COMMANDS[command](args)
 
 
 def _runs(args: list[str]) -> int:

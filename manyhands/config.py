@@ -1,7 +1,6 @@
 """What a run is: one frozen record composed of the components' own settings, checked as a whole before anything starts."""
 
 import dataclasses
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ from core.limiter import SamplesPerInsert
 from learner import ranks
 from learner.settings import Config as LearnerConfig
 from learner.step import MODES
+from manyhands.cluster.settings import Config as ClusterConfig
+from manyhands.finite import check_finite
 from protocols.schedule import Schedule
 from replay.gateway_config import Config as GatewayConfig
 from replay.memory import SHM
@@ -193,10 +194,11 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     init: InitConfig = field(default_factory=InitConfig)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     @property
     def strict(self) -> bool:
-        """Whether collecting and updating take turns, so that the run can go on bit by bit."""
+        """Collecting and updating take turns, so that the run can go on bit by bit."""
         return self.backend == "inline" or self.lockstep
 
     @property
@@ -265,9 +267,10 @@ class RunConfig:
         for name, least in (("total_steps", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be {'at least 1' if least else '0 or more'}")
+        self.cluster.check(self.backend)
         if (mode := self.learner.compile) not in MODES:
             raise ConfigError(f"learner.compile is {mode!r}; allowed: {', '.join(MODES)}")
-        _check_finite("", to_dict(self))
+        check_finite("", to_dict(self))
         self.actors.check_tasks(len(self.tasks))
         self.gateway.check(self.actors.actors)
         ranks.check(self.learner.ranks, getattr(self.algo, "batch_size", 0), "cpu")
@@ -284,15 +287,6 @@ class RunConfig:
             raise ConfigError(f"replay.head_start is {replay.head_start} updates from demonstrations, but {fix}")
         if replay.min_size > room:
             raise ConfigError(f"replay.min_size is {replay.min_size} but replay holds {room} rows")
-
-
-def _check_finite(where: str, value: Any) -> None:
-    """No setting means anything as NaN, and NaN passes most comparisons."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            _check_finite(f"{where}.{key}" if where else key, part)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where} is {value}; it must be a finite number")
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

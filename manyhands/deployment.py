@@ -111,7 +111,7 @@ def _replay_bytes(config: RunConfig) -> int:
 def _fixed(config: RunConfig, settings: tuple[str, ...], processes: int, learner_cpus: int) -> tuple[str, ...]:
     """In a container a process sees all cores of its machine, not those that it may use: what would go by them is said."""
     said = {word[2:].partition("=")[0].replace("_", "-") for word in settings if word.startswith("--")}
-    wanted: dict[str, str] = dict(IN_CLUSTER) if hasattr(config, "cluster") else {}
+    wanted: dict[str, str] = dict(IN_CLUSTER)
     if config.actors.actors:
         wanted["actors.processes"] = str(processes)
     if not config.evaluation.processes:

@@ -2,13 +2,11 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from actors.worker import Report
-from core.errors import SimulatorError
 from core.types import Rounds, Stream, TaskSpec, Weights
 from learner.device import choose
 from manyhands import build, gateway, gateway_evaluator
@@ -16,6 +14,7 @@ from manyhands.backends import Backend, ComponentDied
 from manyhands.balance import Balance
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed, Counters
+from manyhands.crew import Crew
 from manyhands.demos import of_run
 from manyhands.shortage import Short, short_tasks
 from manyhands.stack import learner_factory
@@ -27,8 +26,6 @@ from replay.ring import Ring
 
 EVALUATOR = "evaluator"
 STOP_CHECK_S = 0.5
-MAX_RESTARTS = 20
-"""per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
 
 class Fleet:
@@ -45,8 +42,8 @@ class Fleet:
         self.actors = [f"actor-{i}" for i in range(config.actors.actors)] + [gateway.NAME] * (config.gateway.clients > 0)
         self.incarnations = dict.fromkeys(self.actors, 0)
         self.outside = gateway.Outside(config, run_id, self.folder)
-        self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
+        self.crew = Crew(config, spec, backend, self.actors, self.outside, self.folder / "logs")
         self.ring: Ring | None = None
         self.demos: Ring | None = None
         """the run's demonstrations, where it has any"""
@@ -102,7 +99,7 @@ class Fleet:
             demo_file(self.run_id, config.replay.folder).unlink(missing_ok=True)
             self.demos = build.demos(config, self.spec, self.run_id, of_run.load(config, self.folder))
         for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own
-            self._start_actor(name)
+            self.crew.start(name, self.incarnations[name])
         self._start_evaluator()
         path = self._ask("ingest", "ring_path")
         self.ring = Ring.attach(path)
@@ -115,18 +112,13 @@ class Fleet:
             self._ask("learner", "warm_start", initial)
         # Where updates were under way, the saved learner is ahead of what was published under its version: that needs a new one.
         self._receive(self._ask("learner", "publish" if saved and not exact and not self.on_policy else "weights"))
-        begun = [
-            backend.call(name, "load_state_dict", saved[name]) if saved and exact else backend.call(name, "begin", self.shared)
-            for name in self.actors
-        ]
-        list(map(backend.result, begun))
+        for name in self.actors:
+            self.running[name] = self.crew.begin(name, self.shared, saved[name] if saved and exact else None)
+        self._gather()
         self.balance.begin()
 
-    def _start_actor(self, name: str) -> None:
-        index, sink = self.actors.index(name), self.backend.sink("ingest")
-        rest = (index, self.incarnations[name], self.folder / "logs")
-        made, rest = (gateway.make, (self.outside.door(),)) if name == gateway.NAME else (build.actor, rest)
-        self.backend.start(name, made, self.config, self.spec, sink, *rest)
+    def _gather(self) -> None:
+        self.crew.gather(self.running, lambda ticket: self._finished(ticket, Absorbed()), together=self.config.strict or self.on_policy)
 
     def _start_evaluator(self) -> None:
         made, rest = gateway_evaluator.factory(self.config, self.outside)
@@ -175,7 +167,7 @@ class Fleet:
 
     def under_way(self) -> int:
         """What actors were sent for, as the limiter counts."""
-        return sum(self.call_size for name in self.actors if name in self.running)
+        return sum(self.call_size for name in self.actors if name in self.running and name not in self.crew.pending)
 
     def collect(self, name: str) -> None:
         """Sets one actor going, with the newest weights."""
@@ -216,19 +208,29 @@ class Fleet:
         """Takes in whatever is finished; with ``wait`` at least one call, if any but an evaluation is under way."""
         absorbed = Absorbed()
         workers = [ticket for name, ticket in self.running.items() if name != EVALUATOR]
-        # Someone may ask to stop while only an evaluation is left, and is not to wait for it.
-        limit_s = None if workers else STOP_CHECK_S
+        # Someone may ask to stop while only an evaluation is left, or actors without a place, and is not to wait for those.
+        limit_s = None if self._busy() else STOP_CHECK_S
         finished = self.backend.ready(workers or list(self.running.values()), wait=wait, limit_s=limit_s)
         if workers and self.evaluating():
             finished = finished + self.backend.ready([self.running[EVALUATOR]], wait=False)
         for ticket in finished:
-            name = ticket.component
-            self.running.pop(name, None)
-            try:
-                self._take(name, self.backend.result(ticket), absorbed)
-            except ComponentDied as death:
-                self._replace(death)
+            self._finished(ticket, absorbed)
         return absorbed
+
+    def _busy(self) -> bool:
+        """Whether an actor or the learner works at something."""
+        return any(name != EVALUATOR and name not in self.crew.pending for name in self.running)
+
+    def _finished(self, ticket: Any, absorbed: Absorbed) -> None:
+        name = ticket.component
+        self.running.pop(name, None)
+        begun = name in self.crew.pending
+        self.crew.pending.discard(name)
+        try:
+            result = self.backend.result(ticket)
+        except ComponentDied as death:
+            return self._replace(death)
+        return None if begun else self._take(name, result, absorbed)
 
     def _take(self, name: str, result: Any, absorbed: Absorbed) -> None:
         if isinstance(result, Report):
@@ -253,9 +255,7 @@ class Fleet:
         if name not in self.actors and name != EVALUATOR:
             raise death
         self.counters.restarts += 1
-        self.deaths[name] += 1
-        if self.deaths[name] > MAX_RESTARTS:
-            raise SimulatorError(f"{name} was lost {self.deaths[name]} times; last: {death.reason}", retryable=False)
+        self.crew.lost(death)
         if name == EVALUATOR:
             self._start_evaluator()
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
@@ -263,15 +263,17 @@ class Fleet:
         self.incarnations[name] += 1
         if name != gateway.NAME:  # its clients go on
             self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
-        self._start_actor(name)
-        self._ask(name, "begin", self.shared)
+        self.crew.start(name, self.incarnations[name])
+        self.running[name] = self.crew.begin(name, self.shared)
+        if self.config.strict:
+            self._gather()
 
     # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
     def settle(self) -> Absorbed:
         """Waits until no actor and no learner call is under way."""
         total = Absorbed()
-        while any(name != EVALUATOR for name in self.running):
+        while self._busy():
             total.add(self.absorb())
         return total
 

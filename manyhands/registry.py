@@ -127,6 +127,11 @@ class Registry:
             database.execute(f"UPDATE runs SET {assignments}, updated = :now WHERE id = :id", {**mine, "now": time.time(), "id": row.id})
         return self.get(row.id)
 
+    def owner(self, run: str) -> tuple[str, int]:
+        """Host and process that have claimed a run last, by its full id."""
+        row = self.get(run)
+        return row.host, row.pid
+
     def get(self, run: str) -> Run:
         """The run with this id, or the only one whose id begins with it or ends in ``-`` and it.
 

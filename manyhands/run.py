@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from core.barrier import RoundBarrier
 from core.checkpoint import Checkpoints
 from core.clocks import Every, EverySeconds
+from core.errors import TakenOver
 from core.limiter import SamplesPerInsert
 from core.metrics import Averages, Metrics
 from core.treefile import snapshot
@@ -44,6 +45,7 @@ class Run:
         # Without a reset in between, repeating an open episode's actions does not bring it back: such a run begins its episodes anew.
         self.exact = config.strict and config.simulator_options.get("reset_every", 1) == 1
         self.fleet = Fleet(config, spec, backend, run_id, folder)
+        self.fleet.crew.stopped = self._stopped
         self.limiter = self._limiter()
         self.clocks = Clocks(Every(config.evaluation.every_steps), EverySeconds(config.checkpoint.every_s), EverySeconds(LOG_EVERY_S))
         self.metrics = Metrics(folder)
@@ -58,6 +60,7 @@ class Run:
         self._evaluated_version = -1
         self._graph_ready = False
         self._row_step = -1
+        self._owner = registry.owner(run_id)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future | None = None
 
@@ -179,6 +182,7 @@ class Run:
     def save(self, *, wait: bool = False) -> None:
         """Copies every state in memory, then writes it in a thread. Training stops for the copy only."""
         self.finish_writing()
+        self._still_mine()
         if self.exact:
             self._absorb_rest(self.fleet.settle())
         parts = self.fleet.state(exact=self.exact)
@@ -200,6 +204,11 @@ class Run:
         self._writing = self._writer.submit(self._write, self.fleet.counters.steps, snapshot(parts))
         if wait and not self.finish_writing():
             self.save(wait=True)
+
+    def _still_mine(self) -> None:
+        """A machine that was cut off may come back while the run goes on elsewhere: two must not write one folder."""
+        if (owner := self.registry.owner(self.id)) != self._owner:
+            raise TakenOver(f"the run {self.id} was taken over by process {owner[1]} on {owner[0]}; this process saves no more of it")
 
     def _absorb_rest(self, absorbed: Absorbed) -> None:
         self.limiter.inserted(absorbed.inserted)

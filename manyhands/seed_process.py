@@ -24,11 +24,11 @@ def main() -> int:
     return answered(lambda: begin(order["run"], Path(order["root"]), order["learner"]))
 
 
-def end_with_parent(parent: int) -> None:
-    """The kernel sends SIGTERM when the parent dies, however: the run then stops and saves."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent(parent: int, number: int = signal.SIGTERM) -> None:
+    """The kernel sends this signal when the parent dies, however: with SIGTERM the run then stops and saves."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

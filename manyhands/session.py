@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from core.errors import CheckpointError, ConfigError, ManyhandsError
+from core.errors import CheckpointError, ConfigError, ManyhandsError, TakenOver
 from manyhands import config_file
 from manyhands.arguments import runs_root
 from manyhands.backends import Backend
@@ -21,7 +21,6 @@ from manyhands.seeds_table import print_summary
 
 if TYPE_CHECKING:
     from core.types import TaskSpec
-    from manyhands.run import Run
 
 
 def train_seeds(config: RunConfig, seeds: list[int], root: Path) -> int:
@@ -65,14 +64,18 @@ def dry_run(config: RunConfig, seeds: list[int], placement: Placement | None, ro
         console.print(f"that is one seed of {len(seeds)}, one after the other", highlight=False)
 
 
-def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> "TaskSpec":
+def check(config: RunConfig, root: Path, console: Console, at_once: int = 1, *, here: bool = True) -> "TaskSpec":
     """What can be known to be wrong of a run, or of so many at once, before any of it begins.
+
+    Args:
+        here: the learner will be on this machine.
 
     Raises:
         ConfigError: a GPU that is not here, tasks that do not go together, replay that does not fit.
     """
     prepare(root)
-    check_device(config)
+    if here:
+        check_device(config)
     from core.rows import opening_rows
     from core.types import Rounds
     from manyhands import build, gateway, gateway_evaluator, warm_start
@@ -85,7 +88,8 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1) -> 
     console.print(f"[dim]asking the simulator of {first}{more} ...[/dim]")
     spec = build.task_spec(config)
     size = build.ring_size(config, spec)
-    check_rings(required_bytes(*size), at_once, config.replay)
+    if here:
+        check_rings(required_bytes(*size), at_once, config.replay)
     warm_start.check(config, spec, source, console)
     of_run.check_use(config, spec)
     gateway.check(config, spec, at_once)
@@ -180,13 +184,21 @@ def begin(name: str, root: Path, learner: Mapping[str, Any]) -> int:
     return _go(replace(config, learner=replace(config.learner, **learner)), spec, registry, row, Console(), resume=False)
 
 
-def resume(name: str, root: Path, step: int | None, *, device: str = "", force: bool = False) -> int:
-    """Goes on with a run from its newest checkpoint, or the one of ``step``; on another device than its settings say, if one is given."""
+def resume(name: str, root: Path, step: int | None, *, force: bool = False, address: str | None = None, **learner: Any) -> int:
+    """Goes on with a run from its newest checkpoint, or the one of ``step``.
+
+    Args:
+        force: also if it looks as if it were running on another machine.
+        address: of the Ray cluster for this call, as ``cluster.address``; None: as the run's settings say.
+        learner: settings of the learner for this call; what is empty or None stays as the run's settings say.
+    """
     console = Console()
     registry = Registry(root)
     row = registry.get(name)
     config = config_file.load(row.path / "config.json")
-    config = replace(config, learner=replace(config.learner, device=device or config.learner.device))
+    config = replace(config, learner=replace(config.learner, **{name: value for name, value in learner.items() if value}))
+    if address is not None:
+        config = replace(config, backend="ray", cluster=replace(config.cluster, address=address))
     prepare(root)
     check_device(config)
     from core.checkpoint import Checkpoints
@@ -216,15 +228,17 @@ def backend_of(config: RunConfig, folder: Path) -> Backend:
 
     from manyhands.backends.ray_backend import RayBackend
 
-    keep = ("TORCHINDUCTOR_CACHE_DIR", "OPENBLAS_NUM_THREADS")
+    keep = ("TORCHINDUCTOR_CACHE_DIR", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
     env = {name: os.environ[name] for name in keep if name in os.environ}
     # Ray would set 1, and the learner takes all cores that torch says there are.
-    return RayBackend(folder / "logs", env={**env, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    env["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    return RayBackend(folder / "logs", env=env, address=config.cluster.address, actors=config.cluster.actors)
 
 
 def _go(
     config: RunConfig, spec: "TaskSpec", registry: Registry, row: Row, console: Console, *, resume: bool, step: int | None = None
 ) -> int:
+    from manyhands.conclude import conclude
     from manyhands.demos import of_run
     from manyhands.loop import train as loop
     from manyhands.run import Run
@@ -234,6 +248,7 @@ def _go(
         of_run.check_fit(config, spec, row.path)
         with Run(config, spec, backend_of(config, row.path), registry, row.id, row.path) as run:
             try:
+                run.fleet.crew.say = lambda line: console.print(line, highlight=False)
                 run.start(resume=resume, step=step)
                 console.print(f"[dim]{run.describe()}[/dim]")
                 run.progress.attach(console)
@@ -241,7 +256,9 @@ def _go(
                 run.finish()
             finally:
                 run.progress.close()
-            return _conclude(run, console)
+            return conclude(run, console)
+    except TakenOver:
+        raise
     except ManyhandsError as error:
         registry.update(row.id, status="failed", reason=str(error))
         if isinstance(error, CheckpointError) or not _has_checkpoint(row):
@@ -258,38 +275,3 @@ def _has_checkpoint(row: Row) -> bool:
 def command(registry: Registry, run: str) -> str:
     """A run as the next command has to name it."""
     return run if registry.root == runs_root() else f"{run} --runs {registry.root}"
-
-
-def _conclude(run: "Run", console: Console) -> int:
-    """Says what happened, honestly, and the next command; lines are not broken, so that the command can be copied."""
-    from manyhands.balance import sentence
-    from manyhands.outcome import of_run, outcome_table
-
-    steps, took = run.fleet.counters.steps, f"{run.fleet.counters.steps:,} env steps, {run.progress.elapsed_s:.0f} s of training"
-    target, best, name = run.config.evaluation.target_success, run.outcomes.best, command(run.registry, run.id)
-    if run.reason == "stopped":
-        console.print(f"stopped and saved after {took}.\nnext: manyhands resume {name}", soft_wrap=True)
-        return 130
-    bound = f"{sentence(run.fleet.balance.shares(), run.fleet.balance.strict)}\n"
-    if run.unplayed:
-        console.print(f"[yellow]{run.unplayed}[/yellow]", soft_wrap=True)
-    if best is None:
-        console.print(f"done after {took}; there was no evaluation.\n{bound}next: manyhands eval {name}", soft_wrap=True)
-        return 0
-    met = run.reason == "target"
-    shown = run.outcomes.last if met and run.outcomes.last else best
-    result = f"success any {shown['success_any']:.0%}, last {shown['success_last']:.0%} of {shown['episodes']} evaluation episodes"
-    if len(run.config.tasks) > 1:
-        which = f"{'last' if met else 'best'} evaluation, at {shown['steps']:,} steps, weights version {shown['version']}"
-        console.print(outcome_table(which, of_run(shown["tasks"])))
-        result += f" (worst task {shown['success_any_min']:.0%})"
-    if met:
-        said = f"[green]reached the target[/green]: {result}, after {took}."
-    elif target:
-        said = f"[yellow]did not reach the target of {target:.0%}[/yellow] in {steps:,} steps; best: {result}, at {best['steps']:,} steps."
-    else:
-        said = f"done after {took}; best: {result}, at {best['steps']:,} steps."
-    goals = "its training goals" if run.config.own_goals(0) == "training-goals" else "50 fresh goals"
-    follow = f"next: manyhands eval {name}   ({goals})   or: manyhands show {name}"
-    console.print(f"{said}\n{bound}the run is in {run.folder}\n{follow}", soft_wrap=True)
-    return 1 if target and not met else 0

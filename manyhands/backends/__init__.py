@@ -8,14 +8,18 @@ from core.errors import ManyhandsError
 
 
 class ComponentDied(ManyhandsError):  # noqa: N818 - an event the fleet answers, not always an error
-    """The process of a component is gone."""
+    """The process of a component is gone.
 
-    def __init__(self, name: str, reason: str) -> None:
+    Args:
+        with_node: not by itself: its machine was lost, taken back, or cannot be reached.
+    """
+
+    def __init__(self, name: str, reason: str, with_node: bool = False) -> None:
         super().__init__(f"{name} died: {reason}")
-        self.name, self.reason = name, reason
+        self.name, self.reason, self.with_node = name, reason, with_node
 
     def __reduce__(self) -> tuple:
-        return ComponentDied, (self.name, self.reason)
+        return ComponentDied, (self.name, self.reason, self.with_node)
 
 
 class Ticket(Protocol):
@@ -27,8 +31,16 @@ class Ticket(Protocol):
 class Backend(Protocol):
     """Starts components by a factory and calls their methods."""
 
-    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
-        """Makes ``factory(*args)`` under this name, replacing an earlier one. ``restart``: made anew by itself when its process dies."""
+    elastic: bool
+    """machines come and go: a component with simulators may have to wait for one. What is asked of it waits meanwhile, not who asks"""
+
+    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False, processes: int = 0) -> None:
+        """Makes ``factory(*args)`` under this name, replacing an earlier one.
+
+        Args:
+            restart: made anew by itself when its process dies.
+            processes: of simulators, that it will start; such a component may live on another machine, any other is beside the caller.
+        """
         ...
 
     def call(self, name: str, method: str, *args: Any) -> Any:

@@ -43,12 +43,14 @@ class DirectSink:
 class Inline:
     """Calls run when they are made; ``background`` calls run in one thread beside them."""
 
+    elastic = False
+
     def __init__(self) -> None:
         sys.setswitchinterval(SWITCH_S)
         self._components: dict[str, Any] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="background")
 
-    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
+    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False, processes: int = 0) -> None:
         self._components[name] = factory(*args)
 
     def call(self, name: str, method: str, *args: Any) -> InlineTicket:

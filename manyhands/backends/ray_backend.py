@@ -1,28 +1,23 @@
-"""Every component as a Ray actor, in its own process: the only file that imports ray."""
+"""Every component as a Ray actor, in its own process, on this machine or on the nodes of a shared cluster."""
 
-import logging
 import os
-import secrets
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
-from ray._private import worker as ray_worker
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
 from core.errors import ManyhandsError
 from core.types import Chunk
 from manyhands.backends import ComponentDied
+from manyhands.backends.ray_connect import connect, divert_messages
+from manyhands.backends.ray_placement import Placement
 
 WINDOW = 4
 """chunks an actor may have unacknowledged: the back-pressure of replay on simulators"""
-OBJECT_STORE_BYTES = 256 * 2**20
-"""of a private cluster: it carries weights and large chunks, replay has shared memory of its own"""
-FOLDER = "manyhands-ray-"
 CLOSE_S = 5.0
 """seconds that components have to end by themselves"""
 BESIDE = "beside"
@@ -107,22 +102,26 @@ class RayBackend:
     Args:
         logs: folder for what the components' processes print, ``<component>.log``.
         env: environment variables for every component's process.
-        address: of a running cluster; ``local`` starts a private one on this machine, unless this process is connected already.
+        address: of a running cluster; empty: a private one on this machine, or whichever this process is connected to already.
+        actors: to which nodes of a running cluster actors go, see ``manyhands.cluster.settings``.
     """
 
-    def __init__(self, logs: Path, *, env: dict[str, str] | None = None, address: str = "local") -> None:
+    def __init__(self, logs: Path, *, env: dict[str, str] | None = None, address: str = "", actors: str = "auto") -> None:
         self._logs, self._env = logs.absolute(), env or {}
         self._hosts: dict[str, Any] = {}
         self._beside: set[str] = set()
         self._connected_here = not ray.is_initialized()
         self._folder = ""
         if self._connected_here:
-            self._folder = connect(address)
-        _divert_messages(self._logs / "ray.log")
+            self._folder = connect(address or "local")
+        divert_messages(self._logs / "ray.log")
+        self.elastic = bool(address)
+        self._placement = Placement(actors) if address else None
 
-    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False) -> None:
+    def start(self, name: str, factory: Callable[..., Any], *args: Any, restart: bool = False, processes: int = 0) -> None:
         self.kill(name)
-        options: dict[str, Any] = {"num_cpus": 0, "runtime_env": {"env_vars": self._env}}
+        options: dict[str, Any] = {"num_cpus": 0} if self._placement is None else self._placement.options(processes)
+        options |= {"runtime_env": {"env_vars": self._env}}
         if restart:
             options |= {"max_restarts": -1, "max_task_retries": -1}
             # Only for services: with such a group all calls leave the main thread, to which a learner's thread settings belong.
@@ -179,52 +178,6 @@ class RayBackend:
                     shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def connect(address: str = "local") -> str:
-    """Connects this process to a cluster. Returns the folder of a private one, to be removed after it; empty otherwise.
-
-    Raises:
-        ManyhandsError: there is no such cluster, or none could be started.
-    """
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    folder = ""
-    if address == "local":
-        # A token of its own: ray would otherwise leave one in the home folder, which changes later `ray start` calls of this user.
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        _sweep()
-        # Short: the paths of ray's sockets have to fit into 107 bytes.
-        folder = tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir="/tmp")
-        # No CPUs: components take none, and ray would start that many processes in advance.
-        options |= {"_temp_dir": folder, "num_cpus": 0, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        ray.init(address=address, **options)
-    except (RayError, RuntimeError, ValueError, OSError) as error:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-        reason = str(error).strip().partition("\n")[0]
-        raise ManyhandsError(f"ray could not {'start' if folder else f'connect to {address}'}: {reason}") from error
-    return folder
-
-
-def _divert_messages(log: Path) -> None:
-    """What ray would print about dying processes, in the middle of the live view: the fleet answers and counts those by itself."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(data: dict[str, Any], **_: Any) -> None:
-        with log.open("a") as file:
-            file.writelines(f"{line}\n" for line in data["lines"])
-
-    ray_worker.print_to_stdstream = write
-
-
-def _sweep() -> None:
-    """Removes the folders of private clusters whose driver was killed."""
-    for path in Path("/tmp").glob(f"{FOLDER}*-*"):
-        driver = path.name.removeprefix(FOLDER).partition("-")[0]
-        if not Path("/proc", driver).exists():
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def _get(ref: Any, name: str) -> Any:
     try:
         return ray.get(ref)
@@ -232,13 +185,18 @@ def _get(ref: Any, name: str) -> Any:
         cause = error.cause
         raise (cause if isinstance(cause, ManyhandsError) else error) from None
     except RayActorError as error:
-        raise ComponentDied(name, _reason(error)) from None
+        raise ComponentDied(name, _reason(error), with_node=_with_node(error)) from None
 
 
 def _reason(error: RayActorError) -> str:
     """Ray's explanation without its lines of identifiers."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if "worker" in line.lower()), lines[0] if lines else type(error).__name__)
+
+
+def _with_node(error: RayActorError) -> bool:
+    """Whether the node went, or cannot be reached, rather than the actor's own process: ray tells of a process within a second."""
+    return error.preempted or isinstance(error, ActorUnavailableError) or "node has died" in str(error)
 
 
 def _redirect_output(log: Path) -> None:
