@@ -64,7 +64,9 @@ def _as_in_training(options: EvalArguments, config: configs.RunConfig, weights: 
     """Simulators as in training, with seeds of their own: fresh goals, or each of so many frozen ones once."""
     episodes, frozen = options.episodes or EPISODES, config.simulator_options.get("goals", 0)
     episodes = min(episodes, frozen or episodes)
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes, simulators=0, in_turn=bool(frozen)))
+    several = max(options.processes, config.evaluation.workers())
+    evaluation = replace(config.evaluation, episodes=episodes, simulators=0, processes=several, in_turn=bool(frozen))
+    config = replace(config, evaluation=evaluation)
     spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
         simulators = min(PARALLEL, episodes)

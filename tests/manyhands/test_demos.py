@@ -17,7 +17,7 @@ from core.errors import ConfigError, DemoError, MissingExtra, SimulatorError
 from manyhands.demos import collect as collecting
 from manyhands.demos import collector, rlbench, store
 from manyhands.demos.collect import STRIDE, Plan, State, collect
-from manyhands.demos.commands import words
+from manyhands.demos.progress import words
 from manyhands.demos.hand import Hand, Job, wait
 from simulators import blocks
 from tests.core.test_demofile import same
