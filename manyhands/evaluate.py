@@ -21,6 +21,7 @@ from protocols.plan import per_goal
 from protocols.players import AlgorithmPlayer
 from protocols.rows import Results
 from protocols.schedule import Schedule
+from simulators import hooks
 from simulators.pool import SimulatorPool
 
 Rng = np.random.Generator | None
@@ -34,6 +35,7 @@ def evaluate_run(options: EvalArguments) -> int:
     """Prints success and return per task, and writes the episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.name)
     config = config_file.load(row.path / "config.json")
+    hooks.require(config.tasks)
     checked = _protocol(options, config) if options.protocol else None
     weights = weights_of(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {

@@ -46,10 +46,12 @@ def finetune(options: FinetuneArguments) -> int:
 
     from manyhands import session
     from manyhands.registry import Registry
+    from simulators import hooks
 
     options.check()
     row = Registry(options.runs).get(options.run)
     source = config_file.load(row.path / "config.json")
+    hooks.require(source.tasks)
     _, kind = kind_of(source, row.id, options)
     protocol = _protocol(options, source, adapts=kind.adapts)
     if protocol is None:
