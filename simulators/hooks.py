@@ -4,7 +4,7 @@ All of it is optional, by name, and loads no heavy package:
 
 - ``environment() -> dict``: variables that a process with this simulator is started with, such as the path of a library.
 - ``ONE_PER_PROCESS = True``: it is an application that takes a process to itself. That process is guarded (``simulators.guard``), and
-  begins in an empty folder of its own, which goes with it.
+  begins in an empty folder of its own, also for temporary files, which goes with it.
 - ``OWN_FOLDER``: True or False: the latter of any simulator, or not of an application.
 - ``spec(task, options) -> TaskSpec``: what ``make`` would say, without making it. ``options`` is the module's ``Options``, here and below.
 - ``of_demos(options) -> dict``: of options as they are given, those that its demonstrations depend on and that are not as by default, each
