@@ -100,7 +100,7 @@ def simulator_speed(config: RunConfig) -> float:
 
 
 def _some_actions(spec: TaskSpec, obs: Observation, generator: np.random.Generator) -> NDArray[np.float32]:
-    """(N, A) uniformly drawn; of keyframes, poses within ``WAY_M`` of the gripper along each axis, as turned as it is: most others cannot be
+    """(N, A) uniformly drawn; of keyframes, poses within ``WAY_M`` of the gripper along each axis, turned as it is: most others cannot be
     reached, which ends an episode at once."""
     if spec.keyframes is None:
         return generator.uniform(-1, 1, (len(obs["obs"]), spec.action_dim)).astype(np.float32)

@@ -132,7 +132,9 @@ def collect(plan: Plan, show: Callable[[State], None] = silent) -> State:
         shutil.rmtree(logs, ignore_errors=True)
     if state.lost:
         first = f"{len(state.lost)} of {total} demonstrations could not be collected, after {plan.retries} retries each: {state.lost[0]}"
-        raise DemoError(f"{first}. The others are in {plan.folder}. Fix: manyhands demos collect, with more --retries or a longer --timeout")
+        raise DemoError(
+            f"{first}. The others are in {plan.folder}. Fix: manyhands demos collect, with more --retries or a longer --timeout"
+        )
     return state
 
 

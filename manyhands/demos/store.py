@@ -59,7 +59,13 @@ def find(folder: Path, task: str, count: int, options: Mapping[str, Any] = NO_OP
 
 
 def ensure(
-    task: str, count: int, options: Mapping[str, Any], folder: Path, seed: int, show: Callable[["State"], None] | None = None, **collecting: Any
+    task: str,
+    count: int,
+    options: Mapping[str, Any],
+    folder: Path,
+    seed: int,
+    show: Callable[["State"], None] | None = None,
+    **collecting: Any,
 ) -> list[Path]:
     """``count`` demonstrations of a task: those there are, of whatever seed, and what is missing collected now.
 

@@ -9,10 +9,11 @@ from manyhands.registry import Registry
 from outpost.rlbench_tasks import installed
 from tests.cli.conftest import ask
 
-
 TREE = Path(__file__).parents[1] / "data" / "rlbench_tree"
 pytestmark = pytest.mark.skipif(installed(), reason="RLBench is installed")
-LACKING = "error: RLBench is not installed where this runs. It is not on PyPI, and needs CoppeliaSim 4.1 and PyRep: docs/rlbench.md says how\n"
+LACKING = (
+    "error: RLBench is not installed where this runs. It is not on PyPI, and needs CoppeliaSim 4.1 and PyRep: docs/rlbench.md says how"
+)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_each_says_what_is_missing_and_starts_nothing(run, tmp_path):
     ]
     before = sorted(tmp_path.rglob("*"))
     for command, answer in zip(commands, ask(commands, tmp_path), strict=True):
-        assert (answer["code"], answer["err"]) == (2, LACKING), (command, answer)
+        assert (answer["code"], answer["err"]) == (2, LACKING + "\n"), (command, answer)
         assert "ray" not in answer["loaded"] or command[-1] != "ray"
     new = [path for path in sorted(tmp_path.rglob("*")) if path not in before and ".cache" not in path.parts]
     assert not [path for path in new if path.is_dir()], new

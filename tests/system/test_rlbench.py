@@ -1,4 +1,4 @@
-"""The user's path to RLBench on its double, in real processes: a small run from its demonstrations to its result, with faults on the way."""
+"""The user's path to RLBench on its double, in real processes: a run from its demonstrations to its result, with faults on the way."""
 
 import json
 import signal
@@ -14,8 +14,21 @@ from tests.rlbench_place import double_env
 from tests.system.tiny import PATIENCE_S, evaluations, family, kill_9, manyhands, saved, spawn, steps_saved, wait_for
 
 SMOKE = ("train", "c2farm-rlbench-small", "--total-steps", "200")
-TINY = """--simulator.size 16 --algo.voxels 4 --algo.reach 0.15 --algo.channels 4 --algo.batch-size 4 --algo.room 128 --replay.head-start 4
- --demos.count 2 --evaluation.episodes 3 --evaluation.every-steps 100 --evaluation.target-success 0 --replay.updates-per-step 0.25""".split()
+SETTINGS = {
+    "simulator.size": 16,
+    "algo.voxels": 4,
+    "algo.reach": 0.15,
+    "algo.channels": 4,
+    "algo.batch-size": 4,
+    "algo.room": 128,
+    "replay.head-start": 4,
+    "replay.updates-per-step": 0.25,
+    "demos.count": 2,
+    "evaluation.episodes": 3,
+    "evaluation.every-steps": 100,
+    "evaluation.target-success": 0,
+}
+TINY = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
 """the smoke of the preset with a network and pictures that are learned from in no time"""
 
 
