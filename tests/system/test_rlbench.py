@@ -11,7 +11,7 @@ import pytest
 from core.metrics import read_metrics
 from manyhands.registry import Registry
 from tests.rlbench_place import double_env
-from tests.system.tiny import PATIENCE_S, evaluations, family, kill_9, manyhands, saved, spawn, steps_saved, wait_for
+from tests.system.tiny import PATIENCE_S, evaluations, family, kill_9, saved, spawn, steps_saved, wait_for
 
 SMOKE = ("train", "c2farm-rlbench-small", "--total-steps", "200")
 SETTINGS = {
@@ -38,8 +38,13 @@ def begun(root: Path, *more: str, env: dict[str, str]) -> subprocess.Popen:
 
 def end(process: subprocess.Popen) -> str:
     out, err = process.communicate(timeout=2 * PATIENCE_S)
-    assert (process.returncode, err) == (0, ""), (out, err)
+    assert (process.returncode, err) == (0, ""), (process.args, out, err)
     return out
+
+
+def told(*command: object, env: dict[str, str]) -> str:
+    """What a command says that ends well."""
+    return end(spawn("-m", "manyhands", *map(str, command), env=env))
 
 
 def folder_of(root: Path) -> Path:
@@ -65,9 +70,7 @@ def smoke(root, env) -> Path:
     kill_9(process)
     folder = folder_of(root)
     assert steps_saved(folder)[-1] < 200
-    done = manyhands("resume", folder.name, "--runs", root, env=env)
-    assert (done.returncode, done.stderr) == (0, ""), done
-    assert "done after 200 env steps" in done.stdout
+    assert "done after 200 env steps" in told("resume", folder.name, "--runs", root, env=env)
     return folder
 
 
@@ -87,16 +90,14 @@ def test_what_was_trained_is_judged_filmed_adapted_and_shown(smoke, root, env):
         ["adapt", smoke.name, "--tasks", "push_buttons", "--demos", "1", "--method", "finetune", "--steps", "0", "8", "--episodes", "2"],
         ["show", smoke.name],
     ):
-        done = manyhands(*command, "--runs", root, env=env)
-        assert (done.returncode, done.stderr) == (0, ""), (command, done)
+        assert told(*command, "--runs", root, env=env)
     assert (smoke / "videos" / "reach_target.gif").exists()
 
 
 def test_an_estimate_has_a_process_for_each_simulator(root, env):
-    done = manyhands(*SMOKE, *TINY, "--runs", root, "--actors.simulators", "2", "--dry-run", env=env)
-    assert (done.returncode, done.stderr) == (0, ""), done
-    assert "2 with simulators that train, 2 with those that evaluate, about 0.8 GB of memory" in done.stdout
-    assert "env steps/s" in done.stdout
+    says = told(*SMOKE, *TINY, "--runs", root, "--actors.simulators", "2", "--dry-run", env=env)
+    assert "2 with simulators that train, 2 with those that evaluate, about 0.8 GB of memory" in says
+    assert "env steps/s" in says
 
 
 @pytest.mark.parametrize(("do", "says"), [("hang", "stepping for more than 3 s"), ("crash", "SIGSEGV"), ("exit", "X11 connection broke")])
@@ -111,7 +112,7 @@ def test_a_simulator_that_is_lost_in_the_middle_is_replaced(tmp_path, root, smok
     log = "".join(path.read_text() for path in (folder / "logs").rglob("pool.log"))
     assert says in log
     lost = read_metrics(folder / "metrics.jsonl")[-1]["actor/lost_simulators"]
-    assert lost == 1 or "evaluator" in str(*(folder / "logs").rglob("pool.log"))
+    assert lost >= 1 or "evaluator" in str(*(folder / "logs").rglob("pool.log"))
 
 
 def test_ctrl_c_while_the_first_demonstration_hangs_leaves_no_process(tmp_path):
