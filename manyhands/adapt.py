@@ -26,7 +26,7 @@ from protocols.evaluator import PolicyEvaluator
 from protocols.plan import per_goal
 from protocols.rows import Results
 from protocols.schedule import Schedule
-from simulators import named_goals
+from simulators import hooks, named_goals
 
 GOALS = 20
 """of each of the run's own tasks, unless it is of one goal"""
@@ -39,6 +39,7 @@ def adapt_run(options: AdaptArguments) -> int:
     """Prints success and return after 0, 1, 2, 5, 10 episodes per task, and writes all episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.run)
     config = config_file.load(row.path / "config.json")
+    hooks.require(config.tasks)
     if options.tasks:
         from manyhands.adapt_tasks import adapt_to_tasks
 

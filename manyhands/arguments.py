@@ -113,7 +113,7 @@ class EvalArguments(RunsArguments):
     sampled: bool = False
     """the run's policy acts with its noise, as in training"""
     processes: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    """that play a protocol side by side"""
+    """that play side by side"""
     out: Path | None = None
     """every episode, one JSON object per line; those of a run are also in its folder"""
 

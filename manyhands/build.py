@@ -206,6 +206,21 @@ def processes(config: RunConfig, index: int) -> int:
     return hooks.processes(names, [config.simulator_options] * len(names), settings.workers(K))
 
 
+def evaluation_tasks(config: RunConfig) -> list[str]:
+    """The task of each simulator of the run's evaluations."""
+    chosen = range(len(config.tasks))
+    return [config.tasks[task] for task in chosen for _ in range(_judges(config, chosen, 0))]
+
+
+def _judges(config: RunConfig, chosen: Sequence[int], asked: int) -> int:
+    """Simulators per task of an evaluation of these tasks."""
+    settings = config.evaluation
+    count = asked or settings.simulators_per_task(len(chosen))
+    if settings.simulators:
+        return count
+    return hooks.side_by_side([config.tasks[task] for task in chosen], count, settings.workers())
+
+
 def evaluator(
     config: RunConfig,
     spec: TaskSpec,
@@ -219,6 +234,8 @@ def evaluator(
     """Simulators of all tasks (or of ``tasks``) in one pool, with seeds of their own: evaluation meets goals that training did not.
 
     Args:
+        simulators: of each task, at most; by default that of the settings. Those that need a process each are as many as there may be
+            processes, unless the settings say how many.
         schedule: of a trial; by default that of the settings.
     """
     schedule = schedule or config.evaluation.schedule
@@ -246,7 +263,7 @@ def evaluation_plan(
         simulators: per task; 0: as the settings say.
     """
     settings = config.evaluation
-    count = simulators or settings.simulators_per_task(len(tasks))
+    count = _judges(config, tasks, simulators)
     slots = [task for task in tasks for _ in range(count)]
     trees = {task: seeds(config).child("task", task).child(seed_name) for task in tasks}
     own = [trees[task].child("simulator", i).integer() for task in tasks for i in range(count)]

@@ -34,6 +34,7 @@ def start_python(
     """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     keep_open, folder = options.pop("keep_open", False), options.pop("folder", "")
+    own = {"TMPDIR": folder} if folder else {}  # what it forgets there goes with the folder
     with log.open("ab") as output:
         process = subprocess.Popen(
             command(module, options.pop("guarded", False), folder),
@@ -41,7 +42,7 @@ def start_python(
             stdout=options.pop("stdout", output),
             stderr=output,
             cwd=folder or None,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**os.environ, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(env or {})},
             start_new_session=True,
         )
     assert process.stdin is not None

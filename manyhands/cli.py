@@ -132,19 +132,20 @@ def _doctor(args: list[str]) -> int:
     options = parse(DoctorArguments, args, "doctor")
     from rich.console import Console
 
-    from manyhands.doctor import checks, exit_status, render
+    from manyhands.doctor import WIDE, checks, exit_status, render
 
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     if options.sim:
         _before_numpy()
         from manyhands.doctor_sim import examine, next_command
 
         found = examine(options.sim)
-        render(Console(), found, f"manyhands doctor --sim {options.sim}", next_command(options.sim))
+        render(console, found, f"manyhands doctor --sim {options.sim}", next_command(options.sim))
         return exit_status(found)
     from manyhands.machine import fast_step_check, matmul_check, pictures_check
 
     found = checks(options.runs, extra=[matmul_check, fast_step_check, pictures_check])
-    render(Console(), found)
+    render(console, found)
     return exit_status(found)
 
 

@@ -103,7 +103,7 @@ class EvaluationConfig:
     simulators: int = 0
     """per task, at most one per episode. An episode is (simulator, variation): n simulators play their variations 0, 1, 2 ... until the
     task's episodes are done, so another n plays other drawn goals, not with in_turn. 0: one per episode, fewer where all tasks together
-    would have more than 200"""
+    would have more than 200; of those that need a process each, as rlbench, one per process"""
     in_turn: bool = False
     """each episode the next frozen goal, from goal 0 on, instead of a drawn one"""
     processes: int = 1

@@ -28,6 +28,8 @@ TOTAL_TIMEOUT_S = 14.0
 """The whole examination."""
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"
 GB = 1e9
+WIDE = 160
+"""columns of what is not shown on a terminal"""
 
 
 class Check(NamedTuple):
@@ -111,7 +113,7 @@ def render(console: Console, found: Iterable[Check], again: str = "manyhands doc
     failed = ", ".join(check.name for check in found if check.status == "fail")
     console.print()
     if failed:
-        console.print(f"not ready: {failed}. After the fix: {again}", markup=False, highlight=False)
+        console.print(f"not ready: {failed}. After the fix: {again}", markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(f"ready. next: {then}", markup=False, highlight=False)
 

@@ -1,6 +1,7 @@
 """``--dry-run``: what a run would need and how long it would take here, measured for a few seconds, with nothing kept."""
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from core.contracts import Algorithm
 from core.errors import ConfigError
+from core.poses import action_of
 from core.rows import encoded_columns, extra_columns
 from core.seeding import SeedTree
-from core.types import Batch, Round, Rounds, Stream, TaskSpec
+from core.types import Batch, Observation, Round, Rounds, Stream, TaskSpec
 from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
 from manyhands import build
@@ -28,6 +31,7 @@ from replay.context import Context
 from replay.layout import bytes_per_transition
 from replay.memory import required_bytes
 from replay.windows import Windows
+from simulators import hooks
 from simulators.pool import SimulatorPool
 
 PROBE_S = 1.5
@@ -37,6 +41,8 @@ ROUND_S = 5.0
 SHORTEST = 128
 """the episodes tried first are one in so many of the whole"""
 CHECKPOINT_OVERHEAD = 1.05
+WAY_M = 0.15
+"""of a keyframe that is tried, along each axis"""
 
 
 def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Console) -> None:
@@ -60,6 +66,7 @@ def print_estimate(config: RunConfig, spec: TaskSpec, root: Path, console: Conso
         f"disk        about {disk / 1e6:,.0f} MB for replay and {config.checkpoint.keep} checkpoints; {free / 1e9:.0f} GB are free"
     )
     about = f"{PROBE_S + ROUND_S:.0f} s, or a few more" if whole else f"{2 * PROBE_S:.0f} s, after compiling"
+    console.print(_simulators(config), soft_wrap=True)
     console.print(f"[dim]measuring for about {about} ...[/dim]")
     steps_per_s, learner = simulator_speed(config), learner_speed(config, spec)
     updates = max(0, config.total_steps - config.replay.min_size) * config.replay.updates_per_step
@@ -85,11 +92,32 @@ def simulator_speed(config: RunConfig) -> float:
         pool.reset([0] * pool.size)
         begun, steps = time.monotonic(), 0
         while time.monotonic() - begun < PROBE_S:
-            pool.step(generator.uniform(-1, 1, (pool.size, pool.spec.action_dim)).astype(np.float32))
+            pool.step(_some_actions(pool.spec, pool.obs, generator))
             steps += pool.size
         rate = steps / (time.monotonic() - begun)
-    parallel = min(settings.actors, max(1, (psutil.cpu_count() or 1) // workers))
+    parallel = min(settings.actors, max(1, len(os.sched_getaffinity(0)) // build.processes(config, 0)))
     return rate * parallel
+
+
+def _some_actions(spec: TaskSpec, obs: Observation, generator: np.random.Generator) -> NDArray[np.float32]:
+    """(N, A) uniformly drawn; of keyframes, poses within ``WAY_M`` of the gripper along each axis, turned as it is: most others cannot be
+    reached, which ends an episode at once."""
+    if spec.keyframes is None:
+        return generator.uniform(-1, 1, (len(obs["obs"]), spec.action_dim)).astype(np.float32)
+    poses, bounds = obs["gripper_pose"].copy(), np.array(spec.keyframes.bounds)
+    poses[:, :3] = np.clip(poses[:, :3] + generator.uniform(-WAY_M, WAY_M, (len(poses), 3)), bounds[:3], bounds[3:])
+    opened = generator.integers(0, 2, len(poses))
+    return np.stack([action_of(spec.keyframes, pose, float(one)) for pose, one in zip(poses, opened, strict=True)])
+
+
+def _simulators(config: RunConfig) -> str:
+    """How many processes simulators take while training and evaluating, and their memory where it is known."""
+    tasks, settings = list(config.tasks), config.actors
+    own = sum(build.processes(config, actor) for actor in range(settings.actors))
+    judges = hooks.processes(names := build.evaluation_tasks(config), [config.simulator_options] * len(names), config.evaluation.workers())
+    mb = (own + judges) * max(hooks.megabytes(task, config.simulator_options) for task in tasks)
+    size = f", about {mb / 1e3:.1f} GB of memory" if mb else ""
+    return f"processes   {own} with simulators that train, {judges} with those that evaluate{size}"
 
 
 def probed_tasks(config: RunConfig) -> list[str]:

@@ -21,6 +21,7 @@ from protocols.plan import per_goal
 from protocols.players import AlgorithmPlayer
 from protocols.rows import Results
 from protocols.schedule import Schedule
+from simulators import hooks
 from simulators.pool import SimulatorPool
 
 Rng = np.random.Generator | None
@@ -34,6 +35,7 @@ def evaluate_run(options: EvalArguments) -> int:
     """Prints success and return per task, and writes the episodes below the run. Returns the exit code."""
     row = Registry(options.runs).get(options.name)
     config = config_file.load(row.path / "config.json")
+    hooks.require(config.tasks)
     checked = _protocol(options, config) if options.protocol else None
     weights = weights_of(Checkpoints(row.path / "checkpoints", config.checkpoint.keep), options.which, options.step)
     told = {
@@ -64,7 +66,9 @@ def _as_in_training(options: EvalArguments, config: configs.RunConfig, weights: 
     """Simulators as in training, with seeds of their own: fresh goals, or each of so many frozen ones once."""
     episodes, frozen = options.episodes or EPISODES, config.simulator_options.get("goals", 0)
     episodes = min(episodes, frozen or episodes)
-    config = replace(config, evaluation=replace(config.evaluation, episodes=episodes, simulators=0, in_turn=bool(frozen)))
+    several = max(options.processes, config.evaluation.workers())
+    evaluation = replace(config.evaluation, episodes=episodes, simulators=0, processes=several, in_turn=bool(frozen))
+    config = replace(config, evaluation=evaluation)
     spec, parts = build.task_spec(config), []
     for task in range(len(config.tasks)):
         simulators = min(PARALLEL, episodes)

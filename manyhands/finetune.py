@@ -46,10 +46,12 @@ def finetune(options: FinetuneArguments) -> int:
 
     from manyhands import session
     from manyhands.registry import Registry
+    from simulators import hooks
 
     options.check()
     row = Registry(options.runs).get(options.run)
     source = config_file.load(row.path / "config.json")
+    hooks.require(source.tasks)
     _, kind = kind_of(source, row.id, options)
     protocol = _protocol(options, source, adapts=kind.adapts)
     if protocol is None:
@@ -174,7 +176,8 @@ def _evaluator(config: "RunConfig", spec: "TaskSpec", task: str, job: Job, logs:
         one, goals = replace(protocol, test_tasks=(task,)), goals_of(protocol, options.goals)
         return protocol_evaluator(one, goals, options.processes, config, job.schedule, logs)
     played = range(min(Stages.of(config, task, spec).own, options.episodes))  # the run's first tasks are its own
-    settings = replace(config.evaluation, episodes=options.episodes // len(played))
+    several = max(options.processes, config.evaluation.workers())
+    settings = replace(config.evaluation, episodes=options.episodes // len(played), simulators=0, processes=several)
     simulators = max(1, min(settings.episodes, SLOTS // len(played)))
     config = judged_apart(config, settings.episodes) if options.held_out else replace(config, evaluation=settings)
     return build.evaluator(config, spec, logs, tasks=played, simulators=simulators, schedule=job.schedule)

@@ -72,6 +72,7 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1, *, 
 
     Raises:
         ConfigError: a GPU that is not here, tasks that do not go together, replay that does not fit.
+        MissingExtra: what the simulators need is not installed.
     """
     prepare(root)
     if here:
@@ -81,7 +82,10 @@ def check(config: RunConfig, root: Path, console: Console, at_once: int = 1, *, 
     from manyhands import build, gateway, gateway_evaluator, warm_start
     from manyhands.demos import of_run
     from replay.memory import required_bytes
+    from simulators import hooks
 
+    if not config.gateway.clients:  # else it is the gateway that says why it is needed
+        hooks.require(config.tasks)
     source = warm_start.find(config, root)
     first, *others = config.tasks
     more = f" and {len(others)} more tasks" if others else ""
@@ -203,7 +207,9 @@ def resume(name: str, root: Path, step: int | None, *, force: bool = False, addr
     check_device(config)
     from core.checkpoint import Checkpoints
     from manyhands import build
+    from simulators import hooks
 
+    hooks.require(config.tasks)
     checkpoints = Checkpoints(row.path / "checkpoints", config.checkpoint.keep)
     if checkpoints.steps():
         checkpoints.load(step)  # damaged ones are refused before anything of the run is touched

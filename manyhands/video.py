@@ -18,6 +18,7 @@ from manyhands import build, config_file
 from manyhands.arguments import ShowArguments
 from manyhands.evaluate import weights_of
 from manyhands.registry import Registry
+from simulators import hooks
 from simulators.pool import SimulatorPool
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def film_run(options: VideoArguments) -> list[Path]:
     options.check()
     row = Registry(options.runs).get(options.run)
     config = config_file.load(row.path / "config.json")
+    hooks.require(config.tasks)
     tasks = [options.task] if options.task else list(config.tasks)
     if unknown := [task for task in tasks if task not in config.tasks]:
         raise ConfigError(f"--task is {unknown[0]}. Allowed: {', '.join(config.tasks)}")

@@ -14,6 +14,7 @@ class Orders:
 
     Raises:
         ConfigError: unknown simulator, task or option; impossible value or sizes.
+        MissingExtra: a simulator's module knows that what it needs is not installed.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Orders:
         self.title = f"{self.names[0]} and {others} more task{'s' * (others > 1)}" if others > 0 else "".join(self.names[:1])
         """what messages call the pool"""
         self._check()
+        hooks.require(self.names)
         self.workers = hooks.processes(self.names, self.options, workers)
         self.shares = shares(len(self.seeds), self.workers)
         """worker -> its slots"""

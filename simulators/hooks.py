@@ -4,11 +4,12 @@ All of it is optional, by name, and loads no heavy package:
 
 - ``environment() -> dict``: variables that a process with this simulator is started with, such as the path of a library.
 - ``ONE_PER_PROCESS = True``: it is an application that takes a process to itself. That process is guarded (``simulators.guard``), and
-  begins in an empty folder of its own, which goes with it.
+  begins in an empty folder of its own, also for temporary files, which goes with it.
 - ``OWN_FOLDER``: True or False: the latter of any simulator, or not of an application.
 - ``spec(task, options) -> TaskSpec``: what ``make`` would say, without making it. ``options`` is the module's ``Options``, here and below.
 - ``of_demos(options) -> dict``: of options as they are given, those that its demonstrations depend on and that are not as by default, each
   written in one way; else all that are not as by default count.
+- ``megabytes(options) -> float``: resident memory of a process with one, about.
 - ``missing() -> str``: what must be installed before it can be made here, in one line; empty: nothing.
 - ``kind(options, variation) -> str``: which episodes are alike in what can go wrong, and are quarantined together; empty: none are.
 - fields ``restart_episodes`` and ``restart_mb`` of its ``Options``: a process that has played so many episodes, or has with all it started
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import simulators
+from core.errors import MissingExtra
 from core.types import TaskSpec
 
 
@@ -81,6 +83,27 @@ def missing(name: str) -> str:
     """Why the simulator cannot be made here; empty where it can be, or its module does not say."""
     module = _module(name)
     return module.missing() if hasattr(module, "missing") else ""
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises MissingExtra where the simulator of one of these tasks cannot be made here, before a process is started for it."""
+    for one in dict.fromkeys(name.partition(":")[0] for name in names):
+        if lacking := missing(one):
+            raise MissingExtra(lacking)
+
+
+def side_by_side(names: Iterable[str], wanted: int, processes: int) -> int:
+    """How many simulators of each of these tasks play side by side, where nobody has said: ``wanted``; of those that need a process each
+    only as many as ``processes`` come to, at least one.
+    """
+    tasks = list(dict.fromkeys(names))
+    return min(wanted, max(1, processes // len(tasks))) if any(_alone(_module(name)) for name in tasks) else wanted
+
+
+def megabytes(name: str, options: Mapping[str, Any]) -> float:
+    """Resident memory of a process with one simulator, about; 0 where its module does not say."""
+    module = _module(name)
+    return float(module.megabytes(module.Options(**options))) if hasattr(module, "megabytes") else 0.0
 
 
 def kind(name: str, options: Mapping[str, Any], variation: int) -> str:

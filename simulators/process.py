@@ -56,6 +56,7 @@ class Process:
         os.write(told, order)
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self._folder = tempfile.mkdtemp(prefix=FOLDER) if self.around.own_folder else ""
+        own = {"TMPDIR": self._folder} if self._folder else {}  # what it forgets there goes with the folder
         with theirs:
             self._child = subprocess.Popen(
                 [*command("simulators.worker", self.around.guarded, self._folder), str(told), *_shown(self.order)],
@@ -63,7 +64,7 @@ class Process:
                 stdout=self.log,
                 stderr=self.log,
                 cwd=self._folder or None,
-                env={**os.environ, **_THREADS, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self.around.env},
+                env={**os.environ, **_THREADS, **own, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **self.around.env},
                 pass_fds=(theirs.fileno(), self.memory, told),
                 start_new_session=True,
             )

@@ -15,6 +15,18 @@ DOUBLES = Path(__file__).resolve().parent / "doubles"
 VARIANTS = ("1.1", "1.2", "ignoring")
 
 
+def double_env(folder: Path, *faults: dict, variant: str = "1.2", display: str | None = ":77") -> dict[str, str]:
+    """Of processes that are to find the double, in a place below ``folder``; with what goes wrong in them."""
+    root = folder / "CoppeliaSim_Edu_V4_1_0_Ubuntu20_04"
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "libcoppeliaSim.so").touch()
+    env = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    env |= dict.fromkeys(("COPPELIASIM_ROOT", "LD_LIBRARY_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH"), str(root))
+    env |= {"DISPLAY": display} if display else {}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DOUBLES), str(DOUBLES.parents[1]), os.environ.get("PYTHONPATH")]))
+    return env | {"RLBENCH_DOUBLE": json.dumps({"variant": variant, "faults": faults})}
+
+
 class Place:
     """An RLBench that can be loaded.
 

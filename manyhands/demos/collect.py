@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import simulators
 from core.errors import ConfigError, DemoError
 from manyhands.demos import store
 from manyhands.demos.hand import Hand, Job, wait
+from simulators import hooks
 
 STRIDE = 100_003
 """Variations from one try of a demonstration to the next: more than anyone wants demonstrations, and prime."""
@@ -72,7 +73,20 @@ class State:
     """why, of each that could not be collected"""
     task: str = ""
     """of the last that ended"""
+    launching_s: float = 0.0
+    """since when the process that has taken longest to make its simulator is at it; 0: none is"""
+    under_way: int = 0
+    """demonstrations"""
+    longest_s: float = 0.0
+    """since when the oldest of them is"""
     began: float = field(default_factory=time.monotonic)
+
+    def look(self, hands: Sequence[Hand]) -> None:
+        """What they are doing now."""
+        now, busy = time.monotonic(), [hand for hand in hands if hand.job and hand.failure is None]
+        ages = [now - hand.since for hand in busy if hand.asked]
+        self.launching_s = max((now - hand.since for hand in busy if not hand.asked), default=0.0)
+        self.under_way, self.longest_s = len(ages), max(ages, default=0.0)
 
     def left_s(self) -> float | None:
         """Seconds to the end at the mean rate up to now; None as long as nothing is done."""
@@ -92,10 +106,12 @@ def collect(plan: Plan, show: Callable[[State], None] = silent) -> State:
 
     Raises:
         ConfigError: the plan cannot be, or a simulator has no expert.
+        MissingExtra: what the simulator needs is not installed.
         DemoError: some could not be collected, each in any of its variations; all others were.
     """
     plan.check()
     jobs = deque(_jobs(plan))
+    hooks.require(job.task for job in jobs)
     total = plan.count * len(plan.tasks)
     state = State(total, total - len(jobs))
     show(state)
@@ -108,6 +124,7 @@ def collect(plan: Plan, show: Callable[[State], None] = silent) -> State:
                     hand.take(jobs.popleft())
             for hand in wait(hands, 1.0):
                 _ended(hand, plan, state, jobs)
+            state.look(hands)
             show(state)
     finally:
         for hand in hands:
@@ -117,7 +134,9 @@ def collect(plan: Plan, show: Callable[[State], None] = silent) -> State:
         shutil.rmtree(logs, ignore_errors=True)
     if state.lost:
         first = f"{len(state.lost)} of {total} demonstrations could not be collected, after {plan.retries} retries each: {state.lost[0]}"
-        raise DemoError(f"{first}. The others are in {plan.folder}. Fix: more --retries or a longer --timeout")
+        raise DemoError(
+            f"{first}. The others are in {plan.folder}. Fix: manyhands demos collect, with more --retries or a longer --timeout"
+        )
     return state
 
 

@@ -1,7 +1,6 @@
 """``manyhands demos ...``: which command is which, and what ``collect`` and ``inspect`` print; ``exchange`` beside this has the others."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from core.errors import DemoError, unknown
 from manyhands.arguments import parse
 from manyhands.demos import store
 from manyhands.demos.arguments import CollectArguments, InspectArguments, files_of, usual_folder
-from manyhands.demos.collect import State, collect
+from manyhands.demos.collect import collect
 from manyhands.demos.exchange import export_, import_
+from manyhands.demos.progress import ProgressLine
 
 HELP = """\
 usage: manyhands demos COMMAND [...]
@@ -30,8 +30,6 @@ Demonstrations are kept in ./runs/demos, or where --out or MANYHANDS_RUNS says. 
 """
 WIDE = 160
 """columns of a table that is not shown on a terminal"""
-EVERY_S = 10.0
-"""between two lines of progress where they cannot be written over"""
 PROVENANCE = ("source", "seed", "variation", "rlbench_variation")
 """what of a demonstration's info is in the table of many"""
 
@@ -49,46 +47,11 @@ def demos(args: Sequence[str]) -> int:
 
 def _collect(args: Sequence[str]) -> int:
     plan = parse(CollectArguments, args, "demos collect").plan()
-    with ProgressLine() as line:
+    with ProgressLine(sys.stderr) as line:
         state = collect(plan, line.show)
     folders = [str(store.folder_of(plan.folder, task, plan.options)) for task in plan.tasks]
     sys.stdout.write(f"{state.done} collected, {state.there} were there, {state.retries} tries failed: {', '.join(folders)}\n")
     return 0
-
-
-class ProgressLine:
-    """How far collecting is: one line that is written over on a terminal, elsewhere a line from time to time."""
-
-    def __init__(self) -> None:
-        self.over, self.written, self.width = sys.stderr.isatty(), 0.0, 0
-
-    def show(self, state: State) -> None:
-        """Shows it, if it is time to."""
-        now = time.monotonic()
-        if not self.over and now - self.written < EVERY_S:
-            return
-        self.written, text = now, words(state)
-        sys.stderr.write(f"\r{text:<{self.width}}" if self.over else f"{text}\n")
-        sys.stderr.flush()
-        self.width = len(text)
-
-    def __enter__(self) -> "ProgressLine":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.over and self.width:
-            sys.stderr.write("\n")
-
-
-def words(state: State) -> str:
-    """``12 of 50 demonstrations (blocks:touch), 3 tries failed, about 40 s left``."""
-    of = f" ({state.task})" if state.task else ""
-    parts = [f"{state.there + state.done} of {state.total} demonstrations{of}"]
-    parts += [f"{state.retries + len(state.lost)} tries failed"] if state.retries or state.lost else []
-    left = state.left_s()
-    if left:
-        parts.append(f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left")
-    return ", ".join(parts)
 
 
 def _inspect(args: Sequence[str]) -> int:

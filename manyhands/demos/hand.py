@@ -53,6 +53,8 @@ class Hand:
         self.failure: str | None = None
         """why the job failed; empty: it did not; None: it goes on"""
         self.task, self.deadline, self.heard = "", 0.0, b""
+        self.since = 0.0
+        """when what the process is at began: making its simulator, or where it was ``asked`` the demonstration"""
         self.folder = ""
         """in which the process works, where it has one of its own"""
         self.process: subprocess.Popen | None = None
@@ -68,7 +70,8 @@ class Hand:
         if self.process is not None:
             self._ask()
             return
-        self.task, self.heard, self.deadline = job.task, b"", time.monotonic() + LAUNCH_S
+        self.task, self.heard, self.since = job.task, b"", time.monotonic()
+        self.deadline = self.since + LAUNCH_S
         around = surroundings([job.task])
         self.folder = tempfile.mkdtemp(prefix=FOLDER) if around.own_folder else ""
         kept = {"stdout": subprocess.PIPE, "keep_open": True, "guarded": around.guarded, "folder": self.folder}
@@ -138,7 +141,8 @@ class Hand:
 
     def _ask(self) -> None:
         assert self.process is not None and self.process.stdin is not None and self.job is not None
-        self.asked, self.deadline = True, time.monotonic() + self.timeout_s
+        self.asked, self.since = True, time.monotonic()
+        self.deadline = self.since + self.timeout_s
         with suppress(BrokenPipeError):  # it died; its end will tell
             self.process.stdin.write(json.dumps({"variation": self.job.variation, "path": str(self.job.path.absolute())}).encode() + b"\n")
             self.process.stdin.flush()

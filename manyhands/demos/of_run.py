@@ -12,6 +12,7 @@ from core.errors import ConfigError, DemoError
 from core.types import Stream
 from manyhands.config import RunConfig
 from manyhands.demos import store
+from manyhands.demos.progress import ProgressLine
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,9 @@ def of_task(config: RunConfig, task: str, count: int, root: Path, console: "Cons
     have = len(store.find(folder, task, count, options))
     if have < count:
         console.print(f"[dim]collecting {count - have} demonstrations of {task} ...[/dim]")
-    return store.ensure(task, count, options, folder, config.demos.seed, processes=len(os.sched_getaffinity(0)))
+    processes = len(os.sched_getaffinity(0))
+    with ProgressLine(None if console.quiet else console.file) as line:
+        return store.ensure(task, count, options, folder, config.demos.seed, line.show, processes=processes)
 
 
 def keep(found: list[list[Path]], folder: Path) -> None:

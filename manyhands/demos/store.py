@@ -3,15 +3,18 @@
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.demofile import read_head
 from core.errors import DemoError
 from simulators import hooks
+
+if TYPE_CHECKING:
+    from manyhands.demos.collect import State
 
 ENDING = ".demo"
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -55,23 +58,32 @@ def find(folder: Path, task: str, count: int, options: Mapping[str, Any] = NO_OP
     return found
 
 
-def ensure(task: str, count: int, options: Mapping[str, Any], folder: Path, seed: int, **collecting: Any) -> list[Path]:
+def ensure(
+    task: str,
+    count: int,
+    options: Mapping[str, Any],
+    folder: Path,
+    seed: int,
+    show: Callable[["State"], None] | None = None,
+    **collecting: Any,
+) -> list[Path]:
     """``count`` demonstrations of a task: those there are, of whatever seed, and what is missing collected now.
 
     Args:
         options: of the simulator.
         seed: of the simulator that demonstrates what is missing.
+        show: as of ``manyhands.demos.collect.collect``.
         collecting: settings of ``manyhands.demos.collect.Plan``, such as ``processes``.
 
     Raises:
         DemoError: some could not be collected; what could is kept.
         ConfigError: the simulator or its options are unknown, or it has no expert.
     """
-    from manyhands.demos.collect import Plan, collect
+    from manyhands.demos.collect import Plan, collect, silent
 
     if len(find(folder, task, count, options)) < count:
         with _alone_in(folder):  # of several runs that begin at once one collects
-            collect(Plan((task,), count, folder, dict(options), seed, **collecting))
+            collect(Plan((task,), count, folder, dict(options), seed, **collecting), show or silent)
     return find(folder, task, count, options)
 
 

@@ -1,11 +1,11 @@
 """C2F-ARM and its multi-task, Reptile and PEARL forms, from cameras, demonstrations and sparse rewards.
 
-The full ones are Figure 2 of Mandi et al. 2022 (arXiv 2206.03271) on the eleven tasks of ``protocols.vision``: trained on ten, the eleventh
-then being learned by `manyhands adapt`. Numbers are those of its authors' scripts: 15 rows of each of 10 tasks, or 150 of one; 5
-demonstrations of each; an update per env step. The second cube is the one that Meta-World's tasks need.
+The full ones are Figure 2 of Mandi et al. 2022 (arXiv 2206.03271) on the eleven tasks of ``protocols.vision``, RLBench's as in the paper or
+Meta-World's: trained on ten, the eleventh then being learned by `manyhands adapt`; or by itself, from nothing. Numbers are those of its
+authors' scripts: 15 rows of each of 10 tasks, or 150 of one; 5 demonstrations of each; an update per env step; from nothing 60 rows.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.worker import Config as ActorConfig
@@ -14,16 +14,43 @@ from algos.lib import image_context
 from algos.reptile import Config as ReptileConfig
 from learner.settings import Config as LearnerConfig
 from manyhands.config import CheckpointConfig, DemosConfig, EvaluationConfig, ReplayConfig, RunConfig
-from protocols.vision import META_WORLD
+from manyhands.presets._vision_names import FROM_NOTHING, short
+from protocols.vision import META_WORLD, RLBENCH, CrossValidation
 from simulators.metaworld_vision import Options
+from simulators.rlbench import Options as RLBenchOptions
 
-STEPS, INNER = 20_000, 5
+STEPS, STEPS_FROM_NOTHING, INNER = 20_000, 10_000, 5
 REACH = (0.10,)
 """metres; docs/metaworld_vision.md"""
 FULL = C2farmConfig(reach=REACH, batch_size=15, room=1024, timeouts="bootstrap")
+ALONE = 60
+"""rows of a batch of the held-out task by itself"""
 SMALL = C2farmConfig(voxels=8, reach=(0.12, 0.04), channels=32, batch_size=32, room=384, n_step=10)
 """three depths of 8 voxels have a fifth of the work of two of 16: for CPUs. Ten steps are an episode: values are learned from what came of
 it. Those bootstrapped from a target network would need more updates than the whole run has to come from the last keyframe to the first"""
+SLOW = {"step_timeout_s": 60.0, "reset_timeout_s": 180.0}
+"""of actors in RLBench: planning and going there take a tenth of a second, and now and then very much longer"""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What of the full presets goes by the benchmark."""
+
+    benchmark: CrossValidation
+    options: type
+    """of its simulators"""
+    reach: tuple[float, ...]
+    judges: int
+    """simulators of an evaluation, of each task"""
+    limits: dict[str, float] = field(default_factory=dict)
+    """deadlines of its simulators that are not as usual"""
+
+
+SUITES = {
+    "vision": Suite(META_WORLD, Options, REACH, 2),
+    "rlbench": Suite(RLBENCH, RLBenchOptions, (0.15,), 1, SLOW),
+}
+"""by the beginning of the presets' names. RLBench's rows fit, too: of 50 real demonstrations none has more than 846 voxels"""
 
 
 METHODS: dict[str, tuple[float, float] | image_context.Config | None] = {
@@ -47,13 +74,18 @@ def _form(method: str, settings: C2farmConfig, tasks: int, updates: int) -> tupl
     return "reptile", ReptileConfig("c2farm", inner, INNER, optimizer="carry", target="stays", meta_iterations=updates // INNER, **schedule)
 
 
-def preset(name: str, held_out: str, method: str) -> RunConfig:
-    tasks = META_WORLD.train_tasks(f"metaworld_vision:{held_out}-v3")
-    algorithm, algo = _form(method, FULL, len(tasks), STEPS)
-    evaluation = EvaluationConfig(every_steps=2500, episodes=META_WORLD.evaluation_episodes, simulators=2, processes=0)
+def preset(name: str, suite: str, held_out: str, method: str) -> RunConfig:
+    """On the tasks of a benchmark but the one held out; from nothing, on that one."""
+    of, alone = SUITES[suite], method == FROM_NOTHING
+    left_out = next(task for task in of.benchmark.held_out if short(task) == held_out)
+    tasks = (left_out,) if alone else of.benchmark.train_tasks(left_out)
+    steps, full = STEPS_FROM_NOTHING if alone else STEPS, replace(FULL, reach=of.reach)
+    algorithm, algo = ("c2farm", replace(full, batch_size=ALONE)) if alone else _form(method, full, len(tasks), steps)
+    evaluation = EvaluationConfig(every_steps=steps // 8, episodes=of.benchmark.evaluation_episodes, simulators=of.judges, processes=0)
     replay = ReplayConfig(capacity=5000, updates_per_step=1, min_size=100, max_lead_steps=100)
-    actors = ActorConfig(actors=1, simulators=1, chunk=0, processes=0, random_steps=0)
-    return _run(name, tasks, Options(**META_WORLD.options("train")), algorithm, algo, STEPS, actors, replay, evaluation)
+    actors = ActorConfig(actors=1, simulators=1, chunk=0, processes=0, random_steps=0, **of.limits)  # type: ignore[arg-type] - seconds
+    config = _run(name, tasks, of.options(**of.benchmark.options("train")), algorithm, algo, steps, actors, replay, evaluation)
+    return replace(config, demos=replace(config.demos, count=1)) if alone else config
 
 
 def small(name: str, *tasks: str, method: str = "mt", head_start: int = 250, steps: int = 600) -> RunConfig:
@@ -63,8 +95,15 @@ def small(name: str, *tasks: str, method: str = "mt", head_start: int = 250, ste
     actors = ActorConfig(actors=1, simulators=1, chunk=0, random_steps=0)
     each = replace(SMALL, batch_size=SMALL.batch_size // len(tasks))
     algorithm, algo = _form(method, each, len(tasks), head_start + steps // len(tasks))
-    full = tuple(f"metaworld_vision:{task}-v3" for task in tasks)
+    full = tuple(task if ":" in task else f"metaworld_vision:{task}-v3" for task in tasks)
     return _run(name, full, Options(goals=0), algorithm, algo, steps, actors, replay, evaluation)
+
+
+def small_rlbench(name: str, *tasks: str, head_start: int = 250, steps: int = 600) -> RunConfig:
+    """The same on RLBench, whose simulators are processes and slow: two of them judge. Its rows have at most 306 voxels, of 384."""
+    config = small(name, *tasks, head_start=head_start, steps=steps)
+    options, actors = RLBenchOptions(**RLBENCH.options("train")), replace(config.actors, **SLOW)  # type: ignore[arg-type] - seconds
+    return replace(config, simulator=options, actors=actors, evaluation=replace(config.evaluation, simulators=2))
 
 
 def three(name: str, method: str) -> RunConfig:

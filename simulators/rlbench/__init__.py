@@ -16,7 +16,7 @@ from outpost.rlbench_places import environment
 from outpost.rlbench_tasks import installed, tasks
 from simulators._options import validate
 
-__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "missing", "of_demos", "spec", "tasks"]
+__all__ = ["ONE_PER_PROCESS", "Options", "environment", "kind", "make", "megabytes", "missing", "of_demos", "spec", "tasks"]
 
 ONE_PER_PROCESS = True
 """CoppeliaSim can be loaded once per process"""
@@ -78,6 +78,12 @@ def missing() -> str:
     """What must be installed here first; empty: nothing."""
     line = "RLBench is not installed where this runs. It is not on PyPI, and needs CoppeliaSim 4.1 and PyRep: docs/rlbench.md says how"
     return "" if installed() else line
+
+
+def megabytes(options: Options | Mapping[str, Any]) -> float:
+    """Resident memory of a process, about: measured 158 MB without cameras, 300 MB with five of 128 pixels."""
+    asked = options if isinstance(options, Options) else Options(**options)
+    return 160 + 28 * len(_checked(asked.simulator).cameras)
 
 
 def spec(task: str, options: Options | Mapping[str, Any] | None = None) -> TaskSpec:

@@ -1,6 +1,7 @@
 """Collecting demonstrations: the same files however it goes, and experts that fail, hang or die; importing those of RLBench."""
 
 import fcntl
+import io
 import os
 import shutil
 import signal
@@ -17,8 +18,8 @@ from core.errors import ConfigError, DemoError, MissingExtra, SimulatorError
 from manyhands.demos import collect as collecting
 from manyhands.demos import collector, rlbench, store
 from manyhands.demos.collect import STRIDE, Plan, State, collect
-from manyhands.demos.commands import words
 from manyhands.demos.hand import Hand, Job, wait
+from manyhands.demos.progress import ProgressLine, words
 from simulators import blocks
 from tests.core.test_demofile import same
 
@@ -194,6 +195,23 @@ def test_progress_in_words(monkeypatch):
     assert words(state) == "10 of 50 demonstrations"
     state.done, state.retries, state.task = 12, 3, "blocks:touch"
     assert words(state) == "22 of 50 demonstrations (blocks:touch), 3 tries failed, about 2 min left"
+    state.under_way, state.longest_s, state.launching_s = 2, 31.0, 1.0
+    assert words(state).endswith(", 3 tries failed, 2 under way, the longest for 31 s, about 2 min left")
+
+
+def test_before_the_first_demonstration_it_is_told_what_is_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(collecting.time, "monotonic", lambda: 100.0)
+    state, seen = State(3, 0), io.StringIO()
+    hands = [Hand(0, {}, False, 60.0, tmp_path / "log") for _ in range(3)]
+    for hand, (asked, since) in zip(hands, ((False, 5.0), (True, 20.0), (True, 90.0)), strict=True):
+        hand.job, hand.asked, hand.since = Job("blocks:touch", 0, tmp_path / "x"), asked, 100.0 - since
+    state.look(hands)
+    with ProgressLine(seen) as line:
+        line.show(state)
+        line.show(state)
+    assert seen.getvalue() == "0 of 3 demonstrations, starting a simulator for 5 s, 2 under way, the longest for 90 s\n"
+    with ProgressLine(None) as line:
+        line.show(state)
 
 
 @pytest.mark.parametrize("name", ["reach_target.1.npz", "push_button.4.npz"])

@@ -241,6 +241,7 @@ def test_where_nothing_is_installed_it_says_what_to_do_and_fails(tmp_path):
 @adapter
 def test_where_all_is_there_reach_target_is_reset_and_stepped(root, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "doubles")]))
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests" / "doubles"))
     monkeypatch.setattr(doctor_rlbench, "environment", ENVIRONMENT)
     monkeypatch.setenv("COPPELIASIM_ROOT", str(root))
     monkeypatch.setenv("DISPLAY", ":5")

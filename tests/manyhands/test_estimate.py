@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from core.poses import target_of
 from core.rows import row_dtype
-from core.types import Field, Stream, TaskSpec
+from core.types import Field, Keyframes, Stream, TaskSpec
 from manyhands import presets
-from manyhands.estimate import Speed, _MadeUp, learner_speed, whole_round_s
+from manyhands.estimate import Speed, _MadeUp, _simulators, _some_actions, learner_speed, whole_round_s
 from tests.system.tiny import tiny
 
 SPEC = TaskSpec("made:up", (Field("obs", (3,)),), 2, 20)
@@ -83,3 +84,27 @@ def test_slow_updates_are_told_in_seconds_and_what_is_extrapolated_is_said():
     assert Speed(1234.5).describe() == "1,234 updates/s"
     assert Speed(0.125).describe() == "8.0 s per update"
     assert Speed(0.125, 1 / 32).describe() == "8.0 s per update (extrapolated from 3.1% of a round)"
+
+
+def test_simulators_with_a_process_each_are_counted_so(monkeypatch):
+    monkeypatch.setattr("simulators.dummy.ONE_PER_PROCESS", True, raising=False)
+    monkeypatch.setattr("simulators.dummy.megabytes", lambda options: 250.0, raising=False)
+    config = tiny(actors={"actors": 2, "simulators": 3, "processes": 1}, evaluation={"episodes": 50, "processes": 2})
+    told = _simulators(config)
+    assert told == "processes   6 with simulators that train, 2 with those that evaluate, about 2.0 GB of memory"
+    assert "50 with those" in _simulators(tiny(evaluation={"episodes": 50, "simulators": 50})), "where someone said so"
+
+
+def test_simulators_that_share_a_process_are_counted_so():
+    assert _simulators(tiny(evaluation={"episodes": 50})) == "processes   2 with simulators that train, 1 with those that evaluate"
+
+
+def test_poses_that_are_tried_are_near_and_as_the_gripper_is_turned():
+    bounds = (-0.3, -0.5, 0.6, 0.7, 0.5, 1.6)
+    spec = TaskSpec("made:up", (Field("obs", (3,)),), 8, 10, keyframes=Keyframes(bounds, ("front",)))
+    pose = np.array([0.65, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0])
+    found = _some_actions(spec, {"gripper_pose": np.tile(pose, (50, 1))}, np.random.default_rng(0))
+    targets = [target_of(spec.keyframes, action) for action in found]
+    assert all(target.inside and abs(target.position - pose[:3]).max() < 0.16 for target in targets)
+    assert all(np.allclose(target.quaternion, pose[3:]) for target in targets) and {target.open for target in targets} == {True, False}
+    assert _some_actions(SPEC, {"obs": np.zeros((4, 3))}, np.random.default_rng(0)).shape == (4, 2)

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from manyhands import presets
+from manyhands.arguments import parse_train
 from manyhands.config_file import load, save
 from manyhands.presets import _vision_names
 from manyhands.presets._meta_world import parts
 from protocols.metaworld import find
+from protocols.vision import META_WORLD, RLBENCH
 
 PAPER = [f"{suite}-{algorithm}{setting}" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac") for setting in ("", "-2019")]
 SMALL = [f"{suite}-{algorithm}-small" for suite in ("mt10", "mt50") for algorithm in ("mtsac", "mtmhsac")]
@@ -44,27 +46,48 @@ def test_all_of_them_are_there():
         "ml10-mtsac-small",
         "ml10-reptile-small",
     }
-    sighted = {"blocks-c2farm", "c2farm-reach", "c2farm-reach-parity", "c2farm-reach-small", "c2farm-button-small"}
+    sighted = {"blocks-c2farm", "c2farm-reach", "c2farm-reach-parity", "c2farm-reach-small", "c2farm-button-small", "c2farm-rlbench-small"}
     sighted |= {"mt3-c2farm-small", "reptile3-c2farm-small", "pearl3-c2farm-small"}
     assert {*PAPER, *SMALL, *TABLE_1, *others, *sighted, *_vision_names.names()} == set(presets.names())
 
 
 @pytest.mark.parametrize("name", _vision_names.names())
-def test_the_vision_benchmark(name):
+def test_the_vision_benchmarks(name):
     """Mandi et al. 2022, and the scripts of its authors: 15 rows of each of ten tasks or 150 of one, five demonstrations of each."""
-    config, (held_out, method) = presets.find(name), _vision_names.parts(name)
+    config, (suite, held_out, method) = presets.find(name), _vision_names.parts(name)
+    benchmark, left_out = {
+        "vision": (META_WORLD, f"metaworld_vision:{held_out}-v3"),
+        "rlbench": (RLBENCH, f"rlbench:{held_out.replace('-', '_')}"),
+    }[suite]
     settings = getattr(config.algo, "settings", config.algo)
-    assert len(config.tasks) == 10
-    assert f"metaworld_vision:{held_out}-v3" not in config.tasks
-    assert settings.batch_size == (150 if "reptile" in method else 15)
-    assert (settings.lr, settings.voxels, settings.channels, config.demos.count) == (5e-4, 16, 64, 5)
-    assert (settings.timeouts, settings.n_step) == ("bootstrap", 1)
+    alone = method == "scratch"
+    assert config.tasks == ((left_out,) if alone else tuple(task for task in benchmark.tasks if task != left_out))
+    assert len(config.tasks) == (1 if alone else 10)
+    assert settings.batch_size == (60 if alone else 150 if "reptile" in method else 15)
+    assert (settings.lr, settings.voxels, settings.channels, config.demos.count) == (5e-4, 16, 64, 1 if alone else 5)
+    assert (settings.timeouts, settings.n_step, config.total_steps) == ("bootstrap", 1, 10_000 if alone else 20_000)
+    assert settings.reach == ((0.15,) if suite == "rlbench" else (0.10,))
+    assert (config.simulator_options["cameras"], config.simulator_options["horizon"], config.evaluation.episodes) == ("front", 10, 30)
     if method == "reptile":
         algo = config.algo
         assert (algo.meta_step, algo.meta_step_end, algo.inner_updates, algo.optimizer, algo.target) == (0.9, 1.0, 5, "carry", "stays")
     if "pearl" in method:
         paper = (settings.inferred.kl_weight, settings.inferred.kl, settings.inferred.told)
         assert paper == ((0.1, "mean", "all") if "corrected" in method else (1.0, "sum", "first"))
+
+
+def test_each_split_of_rlbench_has_every_method():
+    methods = ("mt", "reptile", "reptile-textbook", "pearl", "pearl-corrected", "scratch")
+    splits = [task.partition(":")[2].replace("_", "-") for task in RLBENCH.held_out]
+    assert {f"rlbench-{split}-{method}" for split in splits for method in methods} <= set(presets.names())
+    assert presets.find("rlbench-pick-up-cup-mt").simulator.variation == 0
+
+
+def test_the_small_one_of_rlbench_takes_another_task():
+    parsed = parse_train(["c2farm-rlbench-small", "--tasks", "rlbench:push_button", "--total-steps", "200", "--simulator.cameras", "2"])
+    config = parsed.config
+    assert (config.tasks, config.total_steps, config.simulator_options["cameras"]) == (("rlbench:push_button",), 200, 2)
+    assert (config.demos.count, config.actors.simulators, config.evaluation.simulators) == (5, 1, 2)
 
 
 @pytest.mark.parametrize("name", PAPER)
