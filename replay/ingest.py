@@ -226,7 +226,7 @@ class Ingest:
         written = {tuple(m) for m in manifest["marks"] if m[1] >= before[m[0]]}
         self._marks = [m for m in self._marks if m not in written]
 
-    def load(self, folder: Path, manifest: Mapping[str, Any], *, journal: bool = True) -> Replayed | None:
+    def load(self, folder: Path, manifest: Mapping[str, Any], journal: bool = True) -> Replayed | None:
         """Restores exactly what was saved: row numbers, slots, counters, the table of duplicates, discarded episodes. Then, unless not
         ``journal``, makes again what was written down since. Returns what that was, None where nothing could have been.
 
@@ -250,7 +250,7 @@ class Ingest:
             replayed = self._front.replay(folder, manifest["journal"]) if journal and "journal" in manifest else None
             self._marks += replayed.marks if replayed is not None else []
             self._front.begin(follows=replayed is not None)
-            return replayed
+        return None if replayed is None else replayed._replace(marks=[])
 
     def stage(self) -> list[int]:
         """``snapshot``, kept here for ``write_staged``: its rows never travel. Returns the transitions stored per task at that moment."""

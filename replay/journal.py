@@ -1,7 +1,7 @@
 """The journal of a run: what changes the ring is written to a file first, then made, then acknowledged. One process writes it.
 
-A write is whole or torn, and what is torn was never acknowledged. At the level ``process`` the bytes are with the kernel, which outlives any
-process; at ``host`` they are on the disk. Files are begun with each checkpoint, and dropped when that is complete.
+A write is whole or torn, and what is torn was never acknowledged. At the level ``process`` the bytes are with the kernel, which outlives
+any process; at ``host`` they are on the disk. Files are begun with each checkpoint, and dropped when that is complete.
 """
 
 import os

@@ -190,10 +190,9 @@ class Ring:
 
     def store(self, chunk: Chunk, told: dict[int, int]) -> None:
         """Stores a chunk whoever sent it; ``told`` is committed with it."""
-        K, capacity, task, n = self.layout.tasks, self.layout.capacity, chunk.task, len(chunk.rows)
+        K, capacity, task, n, source = self.layout.tasks, self.layout.capacity, chunk.task, len(chunk.rows), chunk.rows
         if n > capacity:
             raise ConfigError(f"a chunk of {n} rows does not fit a ring of {capacity} rows per task; fix: shorter chunks, larger capacity")
-        source = chunk.rows
         if self._discarded and episode_key(source["writer"][0], source["episode"][0]) in self._discarded:
             source = source.copy()
             source["kind"][source["kind"] == STEP] = DISCARDED
