@@ -17,7 +17,7 @@ from manyhands.balance import Balance
 from manyhands.config import RunConfig
 from manyhands.counters import Absorbed, Counters
 from manyhands.demos import of_run
-from manyhands.recovery import Published, recover
+from manyhands.recovery import Recovery
 from manyhands.shortage import Short, short_tasks
 from manyhands.stack import learner_factory
 from protocols.evaluator import Evaluation
@@ -27,7 +27,7 @@ from replay.memory import sweep
 from replay.ring import Ring
 
 EVALUATOR = "evaluator"
-STOP_CHECK_S = 0.5
+STOP_CHECK_S, Tree = 0.5, dict[str, Any]
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
@@ -46,10 +46,6 @@ class Fleet:
         self.actors = [f"actor-{i}" for i in range(config.actors.actors)] + [gateway.NAME] * (config.gateway.clients > 0)
         self.incarnations = dict.fromkeys(self.actors, 0)
         self.outside = gateway.Outside(config, run_id, self.folder)
-        self.published, self.open = Published(self.folder), dict.fromkeys(self.actors, 0)
-        """``open``: env steps of each actor that were reported and are in chunks not full yet"""
-        self.recovered, self.needs_save = 0, False
-        """transitions that a journal gave back; whether the journal goes on from no checkpoint yet"""
         self.deaths: Counter[str] = Counter()
         self.running: dict[str, Any] = {}
         self.ring: Ring | None = None
@@ -67,7 +63,10 @@ class Fleet:
         self.delivered: set[str] = set()
         """on-policy: the actors whose part of the round under way is there"""
         settings, plan = config.actors, build.algorithm(config, spec).plan
-        self.on_policy, self.journaled = isinstance(plan, Rounds), build.journal_level(config, plan) != "off"
+        self.on_policy = isinstance(plan, Rounds)
+        self.recovery = Recovery(
+            self.folder, journaled=build.journal_level(config, plan) != "off", free=not (config.exact or self.on_policy)
+        )
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.infers = isinstance(plan, Stream) and plan.context > 0
         """a context is of what a policy did: demonstrations are none"""
@@ -85,11 +84,7 @@ class Fleet:
     # ---- life ---------------------------------------------------------------------------------------------------------
 
     def start(
-        self,
-        saved: dict[str, Any] | None = None,
-        replay: dict[str, Any] | None = None,
-        initial: Mapping[str, Any] | None = None,
-        journal: bool = True,
+        self, saved: Tree | None = None, replay: Tree | None = None, initial: Mapping[str, Any] | None = None, journal: bool = True
     ) -> None:
         """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, with ``journal`` also what was
         stored since, ``initial`` are networks (name -> tensor) to begin with."""
@@ -99,14 +94,11 @@ class Fleet:
         ring_file(self.run_id, config.replay.folder).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
         backend.start("ingest", build.ingest, config, self.spec, self.run_id, self.folder, restart=True)
         replayed = None if replay is None else self._ask("ingest", "load", self.folder, replay, journal)
-        self.needs_save = self.journaled and replayed is None
         exact = bool(saved) and self.actors[0] in saved
         if saved and exact:
             self.counters, self.incarnations = Counters(**saved["fleet"]["counters"]), dict(saved["fleet"]["incarnations"])
         elif saved and replay is not None:
-            self.counters, self.incarnations, version, self.recovered = recover(self._ask, saved, self.actors, replay, replayed)
-            if not self.on_policy:  # there a version says which update it is
-                saved["learner"]["version"] = max(version, self.published.newest())
+            self.counters, self.incarnations = self.recovery.recover(self._ask, saved, self.actors, replay, replayed)
         if config.demos.wanted:
             demo_file(self.run_id, config.replay.folder).unlink(missing_ok=True)
             self.demos = build.demos(config, self.spec, self.run_id, of_run.load(config, self.folder))
@@ -147,7 +139,7 @@ class Fleet:
         """Ends all components and frees the shared memory."""
         self.backend.close()
         self.outside.close()
-        self.published.close()
+        self.recovery.close()
         for ring in (self.ring, self.demos):
             if ring is not None:
                 ring.close()
@@ -206,8 +198,7 @@ class Fleet:
         self.balance.published(time.monotonic() - began)
 
     def _receive(self, weights: Weights) -> None:
-        if not (self.config.exact or self.on_policy):
-            self.published.note(weights.version)
+        self.recovery.note(weights.version)
         self.weights, self.shared = weights, self.backend.share(weights)
         if weights.version % self.phases == 0:
             self.policy = weights
@@ -243,7 +234,7 @@ class Fleet:
 
     def _take(self, name: str, result: Any, absorbed: Absorbed) -> None:
         if isinstance(result, Report):
-            self.open[name] = result.open
+            self.recovery.open[name] = result.open
             if not self.on_policy:
                 absorbed.inserted += result.stored
             elif result.version == self.counters.version:
@@ -272,7 +263,7 @@ class Fleet:
             self._start_evaluator()
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
             return
-        self.incarnations[name], self.open[name] = self.incarnations[name] + 1, 0
+        self.incarnations[name], self.recovery.open[name] = self.incarnations[name] + 1, 0
         if name != gateway.NAME:  # its clients go on
             self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self._start_actor(name)
@@ -297,9 +288,8 @@ class Fleet:
     def state(self, *, exact: bool) -> dict[str, Any]:
         """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
         states = {name: self._ask(name, "state_dict") for name in ["learner", *(self.actors if exact else [])]}
-        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
-        own |= {"open": sum(self.open.values())}
-        return states | {"fleet": own}
+        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "open": sum(self.recovery.open.values())}
+        return states | {"fleet": own | {"delivered": sorted(self.delivered)}}
 
     def stage_replay(self) -> list[int]:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""

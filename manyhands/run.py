@@ -65,7 +65,7 @@ class Run:
         """Starts the fleet, from the newest checkpoint and what is in the journal since (or from that of ``step`` alone) if ``resume`` and
         there is one."""
         self._start(resume, step)
-        if self.fleet.needs_save:  # before anything is acknowledged: the journal alone says nothing
+        if self.fleet.recovery.needs_save:  # before anything is acknowledged: the journal alone says nothing
             self.save(wait=True)
 
     def _start(self, resume: bool, step: int | None) -> None:
@@ -82,7 +82,7 @@ class Run:
         self._evaluated_version = driver["evaluated"]
         self.progress.load_state_dict(driver["progress"])
         self.fleet.start(parts, loaded.meta["replay"], journal=step is None)
-        self.limiter.inserted(len(self.fleet.delivered) if self.fleet.on_policy else self.fleet.recovered)
+        self.limiter.inserted(len(self.fleet.delivered) if self.fleet.on_policy else self.fleet.recovery.transitions)
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
         (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         self._row_step = loaded.step

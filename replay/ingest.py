@@ -210,7 +210,8 @@ class Ingest:
             for task, first, rows in snapshot.fresh:
                 manifest["segments"].append(segments.write_segment(folder, task, first, rows))
             segments.sync_folder(folder / segments.FOLDER)
-            self._front.secure()
+            if "journal" in manifest:
+                self._front.secure(manifest["journal"])
             with self._lock:
                 self._spare = snapshot.staging
                 self._advance(manifest)

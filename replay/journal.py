@@ -81,7 +81,7 @@ class Journal:
             self._close()
             self._file, self._number, self._end, self._durable = file, number, len(head), 0
         if self.level == "host":
-            self.secure()
+            self.secure(number)
         return number
 
     def go_on(self) -> tuple[Head, list[Record]] | None:
@@ -149,19 +149,21 @@ class Journal:
                 raise JournalError(self._broken) from error
             self._durable = end
 
-    def secure(self) -> None:
-        """Returns when the disk knows the newest file and its head: before a checkpoint names it."""
-        with self._syncing:
-            file, end = os.dup(self._file), self._end
+    def secure(self, number: int) -> None:
+        """Returns when the disk knows a file and its head: before a checkpoint names it.
+
+        Raises:
+            JournalError: the disk is full or broken.
+        """
         try:
-            os.fsync(file)
+            file = os.open(self.folder / name_of(number), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
             sync_folder(self.folder)
         except OSError as error:
             raise self._error(error) from error
-        finally:
-            os.close(file)
-        if self.level == "host":
-            self._durable = max(self._durable, end)
 
     def _error(self, error: OSError) -> JournalError:
         why = error.strerror or str(error)

@@ -6,7 +6,8 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +58,7 @@ class Head:
     sequence: list[int]
 
     def encode(self) -> bytes:
-        body = json.dumps({"schema": SCHEMA, **asdict(self)}).encode()
+        body = json.dumps({"schema": SCHEMA, **vars(self)}).encode()
         return _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
 
 
@@ -65,6 +66,7 @@ def columns_of(layout: Layout) -> int:
     return zlib.crc32(json.dumps(layout.descr).encode())
 
 
+@cache
 def boot() -> str:
     """What names the time from the start of this machine's kernel to its end."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

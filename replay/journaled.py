@@ -72,10 +72,10 @@ class JournaledRing:
         journal = self._open()
         return None if journal is None else journal.begin(self.ring.state(), follows=True)
 
-    def secure(self) -> None:
-        """Before a checkpoint is complete that names the newest file."""
-        if self.journal is not None and self.journal.begun:
-            self.journal.secure()
+    def secure(self, number: int) -> None:
+        """Before a checkpoint is complete that names this file; needs no lock."""
+        if self.journal is not None:
+            self.journal.secure(number)
 
     def _open(self) -> Journal | None:
         """Not before it is needed: who makes this may be about to load a checkpoint, again after a death in the middle of that."""
