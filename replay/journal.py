@@ -170,9 +170,9 @@ class Journal:
         return JournalError(f"cannot write the journal in {self.folder}: {why}. What was stored is intact; fix: free space on that disk")
 
     def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def close(self) -> None:
         self._close()

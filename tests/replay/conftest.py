@@ -30,11 +30,11 @@ def make_ring(shm):
 
 
 @pytest.fixture
-def make_machine(shm, tmp_path):
+def make_machine(shm):
     made = []
 
-    def make(level="process", folder=tmp_path, **sizes):
-        made.append(Machine(shm, folder, level, **sizes))
+    def make(level="process", folder=None, **sizes):
+        made.append(Machine(shm, folder or shm / f"run{len(made)}", level, **sizes))
         return made[-1]
 
     yield make
