@@ -27,7 +27,7 @@ from replay.memory import sweep
 from replay.ring import Ring
 
 EVALUATOR = "evaluator"
-STOP_CHECK_S, Tree = 0.5, dict[str, Any]
+STOP_CHECK_S = 0.5
 MAX_RESTARTS = 20
 """per actor or evaluator since the run was started or resumed; more is a fault of the machine or the simulator, not bad luck"""
 
@@ -84,7 +84,7 @@ class Fleet:
     # ---- life ---------------------------------------------------------------------------------------------------------
 
     def start(
-        self, saved: Tree | None = None, replay: Tree | None = None, initial: Mapping[str, Any] | None = None, journal: bool = True
+        self, saved: dict | None = None, replay: dict | None = None, initial: Mapping[str, Any] | None = None, journal: bool = True
     ) -> None:
         """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, with ``journal`` also what was
         stored since, ``initial`` are networks (name -> tensor) to begin with."""
