@@ -132,6 +132,8 @@ class Report(NamedTuple):
     """of the simulators"""
     metrics: dict[str, float] | None = None
     """what else is to be known of it: of a gateway"""
+    open: int = 0
+    """env steps, of this call and perhaps of earlier ones, in chunks that are not full yet"""
 
 
 class ActorWorker:
@@ -211,7 +213,18 @@ class ActorWorker:
         send_s += ended_at - sending
         steps = count * self.simulators.size
         done = self.simulators.upkeep()
-        return Report(steps, stored, lost, self.pending_version, episodes, ended_at - began, simulate_s, send_s, done)
+        return Report(
+            steps,
+            stored,
+            lost,
+            self.pending_version,
+            episodes,
+            ended_at - began,
+            simulate_s,
+            send_s,
+            done,
+            open=int(self.recorder.filled.sum()),
+        )
 
     def _closing(self, step: SimulatorStep, cut: NDArray[np.bool_]) -> Observation:
         """The observations that close chunks in the slots ``cut``, encoded where an algorithm does that. Nothing is expected after a

@@ -20,7 +20,7 @@ from core.demos import Demo
 from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree
 from core.seen import Watch
-from core.types import Rounds, Stream, TaskSpec
+from core.types import Plan, Rounds, Stream, TaskSpec
 from learner.ranks import RankedLearner, part
 from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
@@ -30,9 +30,11 @@ from protocols.plan import Plan, each_from_zero, per_goal
 from protocols.schedule import Schedule
 from replay.demos import demo_ring, demos_beside
 from replay.ingest import Ingest
+from replay.journal import Wanted
 from replay.ring import Ring
 from replay.rounds import RoundSource, rows_of_round
 from replay.sampler import Sampler
+from replay.settings import Level
 from replay.windows import rows_read
 from simulators import hooks
 from simulators.memory import check_alike
@@ -95,8 +97,17 @@ def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
     return RingSize(dtype, K, capacity, config.actors.actors + config.gateway.clients, window)
 
 
-def ingest(config: RunConfig, spec: TaskSpec, run_id: str) -> Ingest:
-    return Ingest(run_id, **ring_size(config, spec)._asdict(), directory=config.replay.folder, spilled=bool(config.replay.spill))
+def journal_level(config: RunConfig, plan: Plan) -> Level:
+    """What the rows of this run outlive. What a run that goes on bit by bit has lost since its checkpoint it makes again, the same; a round
+    that was not learned from is played again, and one that was is needed no more."""
+    return "off" if config.exact or isinstance(plan, Rounds) else config.replay.journal
+
+
+def ingest(config: RunConfig, spec: TaskSpec, run_id: str, folder: Path) -> Ingest:
+    """Of the run in ``folder``."""
+    wanted = Wanted(folder, journal_level(config, algorithm(config, spec).plan))
+    size, place = ring_size(config, spec), {"directory": config.replay.folder, "spilled": bool(config.replay.spill)}
+    return Ingest(run_id, **size._asdict(), **place, journal=wanted)
 
 
 def learner(config: RunConfig, spec: TaskSpec, ring: str) -> LearnerWorker | RoundLearner | RankedLearner:

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -12,7 +11,6 @@ import algos
 import simulators
 from actors.worker import Config as ActorConfig
 from core.errors import ConfigError, unknown
-from core.limiter import SamplesPerInsert
 from learner import ranks
 from learner.settings import Config as LearnerConfig
 from learner.step import MODES
@@ -20,41 +18,11 @@ from manyhands.cluster.settings import Config as ClusterConfig
 from manyhands.finite import check_finite
 from protocols.schedule import Schedule
 from replay.gateway_config import Config as GatewayConfig
-from replay.memory import SHM
+from replay.settings import Config as ReplayConfig
 
 SCHEMA = 1
 """of config.json; grows when a field changes its meaning"""
 MOST_EVALUATION_SIMULATORS = 200  # of all tasks together, where the number is not given
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """What is kept, and how often it is learned from."""
-
-    capacity: int = 200_000
-    """rows per task"""
-    updates_per_step: float = 1.0
-    """learner updates per env step stored, held exactly"""
-    min_size: int = 1000
-    """transitions stored before the first update"""
-    max_lead_steps: int = 2000
-    """env steps that collection may run ahead of the updates they entitle to"""
-    head_start: int = 0
-    """updates before the first env step, from demonstrations alone"""
-    spill: str = ""
-    """folder of a disk that holds the rows, where memory does not suffice; empty: shared memory"""
-
-    def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ConfigError(f"replay.capacity is {self.capacity}; it must be at least 1 row")
-        if self.spill and not self.folder.is_absolute():
-            raise ConfigError(f"replay.spill is {self.spill!r}; components have other working directories: it must begin with /")
-        SamplesPerInsert(self.updates_per_step, self.min_size, self.max_lead_steps, self.head_start)  # says what is wrong with the others
-
-    @property
-    def folder(self) -> Path:
-        """Where the file of a run's ring lies."""
-        return Path(self.spill or SHM)
 
 
 @dataclass(frozen=True)
@@ -200,6 +168,12 @@ class RunConfig:
     def strict(self) -> bool:
         """Collecting and updating take turns, so that the run can go on bit by bit."""
         return self.backend == "inline" or self.lockstep
+
+    @property
+    def exact(self) -> bool:
+        """Whether what follows a checkpoint comes out the same bit by bit: open episodes are brought back by repeating their actions, which
+        needs a reset at their beginning."""
+        return self.strict and self.simulator_options.get("reset_every", 1) == 1
 
     @property
     def simulator_options(self) -> dict[str, Any]:

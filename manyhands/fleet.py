@@ -16,6 +16,7 @@ from manyhands.config import RunConfig
 from manyhands.counters import Absorbed, Counters
 from manyhands.crew import Crew
 from manyhands.demos import of_run
+from manyhands.recovery import Recovery
 from manyhands.shortage import Short, short_tasks
 from manyhands.stack import learner_factory
 from protocols.evaluator import Evaluation, Unplayed
@@ -60,6 +61,9 @@ class Fleet:
         """on-policy: the actors whose part of the round under way is there"""
         settings, plan = config.actors, build.algorithm(config, spec).plan
         self.on_policy = isinstance(plan, Rounds)
+        self.recovery = Recovery(
+            self.folder, journaled=build.journal_level(config, plan) != "off", free=not (config.exact or self.on_policy)
+        )
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.infers = isinstance(plan, Stream) and plan.context > 0
         """a context is of what a policy did: demonstrations are none"""
@@ -77,24 +81,21 @@ class Fleet:
     # ---- life ---------------------------------------------------------------------------------------------------------
 
     def start(
-        self, saved: dict[str, Any] | None = None, replay: dict[str, Any] | None = None, initial: Mapping[str, Any] | None = None
+        self, saved: dict | None = None, replay: dict | None = None, initial: Mapping[str, Any] | None = None, journal: bool = True
     ) -> None:
-        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, ``initial`` are networks (name
-        -> tensor) to begin with."""
+        """Starts everything; ``saved`` (component states) and ``replay`` (manifest) continue a checkpoint, with ``journal`` also what was
+        stored since, ``initial`` are networks (name -> tensor) to begin with."""
         config, backend = self.config, self.backend
         sweep()
         sweep(config.replay.folder)
         ring_file(self.run_id, config.replay.folder).unlink(missing_ok=True)  # of this run, killed before: what counts is its checkpoint
-        backend.start("ingest", build.ingest, config, self.spec, self.run_id, restart=True)
-        if replay is not None:
-            self._ask("ingest", "load", self.folder, replay)
-        if saved:
-            self.counters = Counters(**saved["fleet"]["counters"])
-            self.incarnations = dict(saved["fleet"]["incarnations"])
+        backend.start("ingest", build.ingest, config, self.spec, self.run_id, self.folder, restart=True)
+        replayed = None if replay is None else self._ask("ingest", "load", self.folder, replay, journal)
         exact = bool(saved) and self.actors[0] in saved
-        if saved and not exact:
-            self._ask("ingest", "discard_open")
-            self.incarnations = {name: n + 1 for name, n in self.incarnations.items()}
+        if saved and exact:
+            self.counters, self.incarnations = Counters(**saved["fleet"]["counters"]), dict(saved["fleet"]["incarnations"])
+        elif saved and replay is not None:
+            self.counters, self.incarnations = self.recovery.recover(self._ask, saved, self.actors, replay, replayed)
         if config.demos.wanted:
             demo_file(self.run_id, config.replay.folder).unlink(missing_ok=True)
             self.demos = build.demos(config, self.spec, self.run_id, of_run.load(config, self.folder))
@@ -131,6 +132,7 @@ class Fleet:
         """Ends all components and frees the shared memory."""
         self.backend.close()
         self.outside.close()
+        self.recovery.close()
         for ring in (self.ring, self.demos):
             if ring is not None:
                 ring.close()
@@ -189,6 +191,7 @@ class Fleet:
         self.balance.published(time.monotonic() - began)
 
     def _receive(self, weights: Weights) -> None:
+        self.recovery.note(weights.version)
         self.weights, self.shared = weights, self.backend.share(weights)
         if weights.version % self.phases == 0:
             self.policy = weights
@@ -234,6 +237,7 @@ class Fleet:
 
     def _take(self, name: str, result: Any, absorbed: Absorbed) -> None:
         if isinstance(result, Report):
+            self.recovery.open[name] = result.open
             if not self.on_policy:
                 absorbed.inserted += result.stored
             elif result.version == self.counters.version:
@@ -260,7 +264,7 @@ class Fleet:
             self._start_evaluator()
             self.running[name] = self.backend.background(name, "evaluate", self.evaluated)
             return
-        self.incarnations[name] += 1
+        self.incarnations[name], self.recovery.open[name] = self.incarnations[name] + 1, 0
         if name != gateway.NAME:  # its clients go on
             self._ask("ingest", "take_over", self.actors.index(name), self.incarnations[name])
         self.crew.start(name, self.incarnations[name])
@@ -290,8 +294,8 @@ class Fleet:
     def state(self, *, exact: bool) -> dict[str, Any]:
         """The states of the components; actors (with their open episodes) only where the run can be continued bit by bit."""
         states = {name: self._ask(name, "state_dict") for name in ["learner", *(self.actors if exact else [])]}
-        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "delivered": sorted(self.delivered)}
-        return states | {"fleet": own}
+        own = {"counters": vars(self.counters).copy(), "incarnations": dict(self.incarnations), "open": sum(self.recovery.open.values())}
+        return states | {"fleet": own | {"delivered": sorted(self.delivered)}}
 
     def stage_replay(self) -> list[int]:
         """Copies in memory what replay has that is not on disk yet. Returns the transitions stored per task at that moment."""

@@ -24,6 +24,7 @@ from manyhands.progress import Progress
 from manyhands.registry import Registry
 from manyhands.result import Outcomes
 from protocols.evaluator import Evaluation
+from replay.journal import drop
 from replay.segments import collect_garbage
 
 LOG_EVERY_S = 2.0
@@ -42,8 +43,7 @@ class Run:
 
     def __init__(self, config: RunConfig, spec: TaskSpec, backend: Backend, registry: Registry, run_id: str, folder: Path) -> None:
         self.config, self.registry, self.id, self.folder = config, registry, run_id, folder
-        # Without a reset in between, repeating an open episode's actions does not bring it back: such a run begins its episodes anew.
-        self.exact = config.strict and config.simulator_options.get("reset_every", 1) == 1
+        self.exact = config.exact
         self.fleet = Fleet(config, spec, backend, run_id, folder)
         self.fleet.crew.stopped = self._stopped
         self.limiter = self._limiter()
@@ -67,7 +67,13 @@ class Run:
     # ---- life ---------------------------------------------------------------------------------------------------------
 
     def start(self, *, resume: bool, step: int | None = None) -> None:
-        """Starts the fleet, from the newest checkpoint (or that of ``step``) if ``resume`` and there is one."""
+        """Starts the fleet, from the newest checkpoint and what is in the journal since (or from that of ``step`` alone) if ``resume`` and
+        there is one."""
+        self._start(resume, step)
+        if self.fleet.recovery.needs_save:  # before anything is acknowledged: the journal alone says nothing
+            self.save(wait=True)
+
+    def _start(self, resume: bool, step: int | None) -> None:
         if not (resume and self.checkpoints.steps()):
             self.fleet.start(initial=warm_start.tensors_of(self.config, self.fleet.spec, self.folder))
             self.metrics.rewind(-1)
@@ -80,9 +86,8 @@ class Run:
         self.outcomes.load_state_dict(driver)
         self._evaluated_version = driver["evaluated"]
         self.progress.load_state_dict(driver["progress"])
-        self.fleet.start(parts, loaded.meta["replay"])
-        if isinstance(self.limiter, RoundBarrier):
-            self.limiter.inserted(len(self.fleet.delivered))
+        self.fleet.start(parts, loaded.meta["replay"], journal=step is None)
+        self.limiter.inserted(len(self.fleet.delivered) if self.fleet.on_policy else self.fleet.recovery.transitions)
         self.metrics.rewind(loaded.step)  # only now: replay may turn out to be damaged
         (self.folder / result.FILE).unlink(missing_ok=True)  # of an earlier end
         self._row_step = loaded.step
@@ -222,6 +227,7 @@ class Run:
         if replay is None:
             return False
         self.checkpoints.save(step, parts, {"replay": replay, "exact": self.exact})
+        drop(self.folder, replay.get("journal"))
         collect_garbage(self.folder, [s for m in self.checkpoints.manifests() for s in m["meta"]["replay"]["segments"]])
         return True
 

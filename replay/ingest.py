@@ -1,7 +1,7 @@
 """The single writer of a ring: takes chunks from actors, stores each once, acknowledges it, and saves the ring without stopping."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from core.types import Chunk
 from replay import segments
 from replay.check import ChunkCheck, ChunkError
 from replay.control import State
+from replay.episodes import episode_key
+from replay.journal import Wanted
+from replay.journaled import JournaledRing, Replayed
 from replay.layout import Layout, describe
 from replay.memory import SHM
 from replay.restore import restore
@@ -51,6 +54,7 @@ class Ingest:
         directory: Path | str = SHM,
         spilled: bool = False,
         owner: int | None = None,
+        journal: Wanted | None = None,
     ) -> None:
         """Makes the ring, or goes on with the one of this run: this process may be the successor of one that was killed.
 
@@ -61,13 +65,15 @@ class Ingest:
             window: ``replay.windows.rows_read``
             spilled: ``directory`` is on a disk, and rows are not to be held in memory.
             owner: pid whose life is the life of the run, see ``memory.sweep``.
+            journal: what acknowledged rows outlive beside this process, and where that is written down; None: nothing.
 
         Raises:
             ConfigError: it does not fit, or this run's ring has other sizes.
         """
         want = Layout(run_id, tasks, capacity, writers, window, describe(dtype), spilled)
         self.path = ring_file(run_id, directory)
-        if self.path.exists():
+        attached = self.path.exists()
+        if attached:
             self.ring = Ring.attach(self.path, readonly=False, owner=owner)
             if odd := self.ring.layout.differences(want):
                 self.ring.close()
@@ -76,6 +82,7 @@ class Ingest:
             sizes = {"tasks": tasks, "capacity": capacity, "writers": writers, "window": window}
             self.ring = Ring.create(run_id, dtype, **sizes, directory=directory, spilled=spilled, owner=owner)
         self._layout = self.ring.layout
+        self._front = JournaledRing(self.ring, journal, attached=attached)
         self._check = ChunkCheck(self._layout)
         self._lock = threading.Lock()
         self._files = threading.Lock()
@@ -97,6 +104,7 @@ class Ingest:
         Raises:
             ChunkError: the chunk is invalid; it is counted, and its sequence is still expected.
             StaleWriterError: a newer incarnation of the writer has taken over.
+            JournalError: the journal cannot be written; the chunk is still expected.
         """
         try:
             self._check(chunk)
@@ -104,26 +112,29 @@ class Ingest:
             self._invalid += 1
             raise
         with self._lock:
-            return self.ring.insert(chunk)
+            acknowledged = self._front.insert(chunk)
+        self._front.settle()
+        return acknowledged
 
     def discard_episode(self, writer: int, episode: int) -> int:
         """Withdraws an episode from the draw, also what of it arrives later. Returns the number of transitions withdrawn now."""
-        return self._remember(lambda: self.ring.discard_episode(writer, episode))
+        return self._withdraw(lambda: [episode_key(writer, episode)])
 
     def discard_open(self, writer: int | None = None) -> int:
         """Withdraws the episodes that have no end, of one writer or of all: their actors are gone."""
-        return self._remember(lambda: self.ring.discard_open(writer))
+        return self._withdraw(lambda: self.ring.open_keys(writer))
 
     def take_over(self, writer: int, incarnation: int) -> int:
         """For a writer that has died: nothing of it is accepted any more, and its open episodes are withdrawn."""
         with self._lock:
-            self.ring.control.fence(writer, incarnation)
+            self._front.fence(writer, incarnation)
         return self.discard_open(writer)
 
-    def _remember(self, discard: Any) -> int:
+    def _withdraw(self, keys: Callable[[], list[int]]) -> int:
         with self._lock:
-            runs: list[Run] = discard()
+            runs = self._front.discard(keys())
             self._marks += runs
+        self._front.settle()
         return sum(stop - first for _, first, stop in runs)
 
     def incarnations(self) -> list[int]:
@@ -153,6 +164,7 @@ class Ingest:
     def snapshot(self) -> Snapshot:
         """Copies the rows that are not yet on disk: milliseconds, under the insert lock."""
         with self._lock:
+            journal = self._front.cut()
             state = self.ring.state()
             lows = [self.ring.low(k) for k in range(self._layout.tasks)]
             ranges = [(k, max(self._saved[k], low), int(state.rows[k])) for k, low in enumerate(lows)]
@@ -168,7 +180,7 @@ class Ingest:
                 fresh.append((k, a, piece))
                 at += b - a
             self._marks = [(k, a, b) for k, a, b in self._marks if b > lows[k]]
-            return Snapshot(self._manifest(state, lows), fresh, staging)
+            return Snapshot(self._manifest(state, lows) | ({} if journal is None else {"journal": journal}), fresh, staging)
 
     def _manifest(self, state: State, lows: list[int]) -> dict[str, Any]:
         layout = self._layout
@@ -198,6 +210,8 @@ class Ingest:
             for task, first, rows in snapshot.fresh:
                 manifest["segments"].append(segments.write_segment(folder, task, first, rows))
             segments.sync_folder(folder / segments.FOLDER)
+            if "journal" in manifest:
+                self._front.secure(manifest["journal"])
             with self._lock:
                 self._spare = snapshot.staging
                 self._advance(manifest)
@@ -213,10 +227,11 @@ class Ingest:
         written = {tuple(m) for m in manifest["marks"] if m[1] >= before[m[0]]}
         self._marks = [m for m in self._marks if m not in written]
 
-    def load(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Restores exactly what was saved: row numbers, slots, counters, the table of duplicates, discarded episodes.
+    def load(self, folder: Path, manifest: Mapping[str, Any], journal: bool = True) -> Replayed | None:
+        """Restores exactly what was saved: row numbers, slots, counters, the table of duplicates, discarded episodes. Then, unless not
+        ``journal``, makes again what was written down since. Returns what that was, None where nothing could have been.
 
-        No sampler may draw meanwhile. After an error the ring is empty and another manifest may be tried.
+        No sampler may draw meanwhile. After an error another manifest may be tried.
 
         Raises:
             CheckpointError: other sizes, or a segment is missing or damaged.
@@ -233,6 +248,10 @@ class Ingest:
             self._segments, self._saved = list(manifest["segments"]), list(manifest["rows"])
             self._marks = [(k, a, b) for k, a, b in manifest["marks"]]
             self._invalid = manifest["invalid"]
+            replayed = self._front.replay(folder, manifest["journal"]) if journal and "journal" in manifest else None
+            self._marks += replayed.marks if replayed is not None else []
+            self._front.begin(follows=replayed is not None)
+        return None if replayed is None else replayed._replace(marks=[])
 
     def stage(self) -> list[int]:
         """``snapshot``, kept here for ``write_staged``: its rows never travel. Returns the transitions stored per task at that moment."""
@@ -257,4 +276,5 @@ class Ingest:
         """Detaches; ``unlink`` at the end of the run, when nobody will need the ring again."""
         if unlink:
             self.ring.unlink()
+        self._front.close()
         self.ring.close()

@@ -174,38 +174,37 @@ class Ring:
             StaleWriterError: a newer incarnation of this writer has already sent.
             ConfigError: the chunk is longer than the ring.
         """
-        K, W = self.layout.tasks, self.layout.writers
-        peek, writer = self.control.peek, chunk.writer
-        newest = peek(3 * K + writer)
-        if chunk.incarnation < newest:
-            raise StaleWriterError(f"writer {writer}: chunk of incarnation {chunk.incarnation}, but incarnation {newest} has taken over")
-        expected = peek(3 * K + W + writer) if chunk.incarnation == newest else 0
+        K, W, writer, expected = self.layout.tasks, self.layout.writers, chunk.writer, self.awaited(chunk)
         if chunk.sequence != expected:
             return expected - 1
-        changes = self._store(chunk)
-        changes[3 * K + writer] = chunk.incarnation
-        changes[3 * K + W + writer] = expected + 1
-        self.control.commit(changes)
+        self.store(chunk, {3 * K + writer: chunk.incarnation, 3 * K + W + writer: expected + 1})
         return expected
 
-    def _store(self, chunk: Chunk) -> dict[int, int]:
-        """Copies the rows; what must be committed with them."""
-        K, capacity, task, n = self.layout.tasks, self.layout.capacity, chunk.task, len(chunk.rows)
+    def awaited(self, chunk: Chunk) -> int:
+        """The sequence that the writer of this chunk, in its incarnation, must send next. Raises StaleWriterError as ``insert``."""
+        K, W, writer = self.layout.tasks, self.layout.writers, chunk.writer
+        newest = self.control.peek(3 * K + writer)
+        if chunk.incarnation < newest:
+            raise StaleWriterError(f"writer {writer}: chunk of incarnation {chunk.incarnation}, but incarnation {newest} has taken over")
+        return self.control.peek(3 * K + W + writer) if chunk.incarnation == newest else 0
+
+    def store(self, chunk: Chunk, told: dict[int, int]) -> None:
+        """Stores a chunk whoever sent it; ``told`` is committed with it."""
+        K, capacity, task, n, source = self.layout.tasks, self.layout.capacity, chunk.task, len(chunk.rows), chunk.rows
         if n > capacity:
             raise ConfigError(f"a chunk of {n} rows does not fit a ring of {capacity} rows per task; fix: shorter chunks, larger capacity")
-        source = chunk.rows
         if self._discarded and episode_key(source["writer"][0], source["episode"][0]) in self._discarded:
             source = source.copy()
             source["kind"][source["kind"] == STEP] = DISCARDED
-        peek, first = self.control.peek, self.control.peek(task)
+        peek, first, kinds = self.control.peek, self.control.peek(task), self.kinds[task]
         reserved = self.control.reserve(task, first + n)
-        kinds = self.kinds[task]
         # A row whose predecessor is overwritten can be drawn no more than one that is overwritten itself, where it needs that.
         upto = min(first + n + self._opening, first + capacity)
         lost = sum(np.count_nonzero(kinds[a:b] == STEP) for a, b in self.layout.spans(max(first, reserved, capacity) + self._opening, upto))
         self.copy_in(task, first, np.ndarray((n, self.layout.row_bytes), np.uint8, np.ascontiguousarray(source)))
         fresh = 0 if source is not chunk.rows else chunk.transitions
-        return {task: first + n, K + task: peek(K + task) + chunk.transitions, 2 * K + task: peek(2 * K + task) + fresh - int(lost)}
+        counts = {task: first + n, K + task: peek(K + task) + chunk.transitions, 2 * K + task: peek(2 * K + task) + fresh - int(lost)}
+        self.control.commit(counts | told)
 
     def copy_out(self, task: int, first: int, into: NDArray[np.uint8]) -> None:
         """Copies rows ``first`` and following into (n, row bytes)."""
@@ -257,13 +256,16 @@ class Ring:
 
     def discard_episode(self, writer: int, episode: int) -> list[Run]:
         """Withdraws an episode from the draw, also rows of it that arrive later. Returns the runs of rows marked now."""
-        return self._discard([episode_key(writer, episode)])
+        return self.discard([episode_key(writer, episode)])
 
     def discard_open(self, writer: int | None = None) -> list[Run]:
         """Withdraws the episodes, of one writer or of all, of which no row is terminated or truncated. Returns the runs marked."""
-        return self._discard(open_episodes(self.rows, [self.steps(k) for k in range(self.layout.tasks)], writer))
+        return self.discard(self.open_keys(writer))
 
-    def _discard(self, keys: list[int]) -> list[Run]:
+    def open_keys(self, writer: int | None = None) -> list[int]:
+        return open_episodes(self.rows, [self.steps(k) for k in range(self.layout.tasks)], writer)
+
+    def discard(self, keys: list[int]) -> list[Run]:
         """Remembers first, then marks: a writer that dies in between is completed by ``recover``."""
         for key in keys:
             if key in self._discarded:
