@@ -14,13 +14,14 @@ from actors.policy import Policy
 from actors.recorder import Recorder
 from actors.rounds import RoundWorker
 from actors.worker import ActorWorker
+from core import types
 from core.abilities import Encoding
 from core.contracts import Algorithm, ChunkSink, Reduce, alone
 from core.demos import Demo
 from core.rows import opening_rows, row_dtype
 from core.seeding import SeedTree
 from core.seen import Watch
-from core.types import Plan, Rounds, Stream, TaskSpec
+from core.types import Rounds, Stream, TaskSpec
 from learner.ranks import RankedLearner, part
 from learner.rounds import RoundLearner
 from learner.worker import LearnerWorker
@@ -97,7 +98,7 @@ def ring_size(config: RunConfig, spec: TaskSpec) -> RingSize:
     return RingSize(dtype, K, capacity, config.actors.actors + config.gateway.clients, window)
 
 
-def journal_level(config: RunConfig, plan: Plan) -> Level:
+def journal_level(config: RunConfig, plan: types.Plan) -> Level:
     """What the rows of this run outlive. What a run that goes on bit by bit has lost since its checkpoint it makes again, the same; a round
     that was not learned from is played again, and one that was is needed no more."""
     return "off" if config.exact or isinstance(plan, Rounds) else config.replay.journal

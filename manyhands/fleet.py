@@ -61,9 +61,8 @@ class Fleet:
         """on-policy: the actors whose part of the round under way is there"""
         settings, plan = config.actors, build.algorithm(config, spec).plan
         self.on_policy = isinstance(plan, Rounds)
-        self.recovery = Recovery(
-            self.folder, journaled=build.journal_level(config, plan) != "off", free=not (config.exact or self.on_policy)
-        )
+        journaled = build.journal_level(config, plan) != "off"
+        self.recovery = Recovery(self.folder, journaled=journaled, free=not (config.exact or self.on_policy))
         self.phases = plan.phases if isinstance(plan, Rounds) else 1
         self.infers = isinstance(plan, Stream) and plan.context > 0
         """a context is of what a policy did: demonstrations are none"""
@@ -75,10 +74,8 @@ class Fleet:
         """what an actor is asked for: env steps, or on-policy episodes, of each simulator"""
         self.call_size = self.per_call * settings.slots(len(config.tasks))
         """what the limiter counts of that: env steps, or one part of a round"""
-        of_all = self.call_size * len(self.actors)
-        self.updates_per_call = math.ceil(config.replay.updates_per_step * of_all) + 1  # one more, so that a backlog melts
-
-    # ---- life ---------------------------------------------------------------------------------------------------------
+        due = config.replay.updates_per_step * self.call_size * len(self.actors)
+        self.updates_per_call = math.ceil(due) + 1  # one more, so that a backlog melts
 
     def start(
         self, saved: dict | None = None, replay: dict | None = None, initial: Mapping[str, Any] | None = None, journal: bool = True
@@ -102,8 +99,7 @@ class Fleet:
         for name in self.actors:  # first, because their simulators take seconds to be made, in processes of their own
             self.crew.start(name, self.incarnations[name])
         self._start_evaluator()
-        path = self._ask("ingest", "ring_path")
-        self.ring = Ring.attach(path)
+        self.ring = Ring.attach(path := self._ask("ingest", "ring_path"))
         backend.start("learner", learner_factory(), config, self.spec, path)
         if saved:
             self.policy = Weights(saved["published"]["version"], dict(saved["published"]["params"]))
@@ -133,10 +129,9 @@ class Fleet:
         self.backend.close()
         self.outside.close()
         self.recovery.close()
-        for ring in (self.ring, self.demos):
+        for ring, file in ((self.ring, ring_file), (self.demos, demo_file)):
             if ring is not None:
                 ring.close()
-        for file in (ring_file, demo_file):
             file(self.run_id, self.config.replay.folder).unlink(missing_ok=True)
 
     # ---- what the loop asks -------------------------------------------------------------------------------------------
@@ -225,9 +220,8 @@ class Fleet:
         return any(name != EVALUATOR and name not in self.crew.pending for name in self.running)
 
     def _finished(self, ticket: Any, absorbed: Absorbed) -> None:
-        name = ticket.component
+        begun = (name := ticket.component) in self.crew.pending
         self.running.pop(name, None)
-        begun = name in self.crew.pending
         self.crew.pending.discard(name)
         try:
             result = self.backend.result(ticket)
