@@ -4,6 +4,7 @@
 #: make test       setup, then the tests
 #: make check      setup, then ruff, pyright and import-linter
 #: make learning   setup, then the slow tests that something learns
+#: make chaos      setup, then the slow tests that kill processes and nodes for minutes
 #: make bench      setup, then bench/BENCH.py (BENCH=replay: against its peers); peers get an environment of their own
 #: make clean      removes .venv and caches; runs stay
 #:
@@ -16,7 +17,7 @@
 #:                   that build, here the one without CUDA, a far smaller download; pytorch.org names the indexes of the others
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check learning bench clean FORCE
+.PHONY: help setup demo test check learning chaos bench clean FORCE
 .ONESHELL:
 .SHELLFLAGS := -ec
 
@@ -94,6 +95,9 @@ check: setup
 
 learning: setup
 	$(BIN)/python -m pytest -m learning $(ARGS)
+
+chaos: setup
+	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: setup
 	$(BIN)/python bench/$(BENCH).py $(ARGS)

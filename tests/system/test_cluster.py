@@ -15,7 +15,7 @@ from manyhands.arguments import ResumeArguments
 from manyhands.registry import Registry
 from tests.system.tiny import saved, tiny
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(1200)]
 
 PATIENCE_S = 400
 """for one thing to happen: a dozen processes load torch on two cores that others use too"""

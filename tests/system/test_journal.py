@@ -70,6 +70,7 @@ def stop_at(run, steps):
     del run.done
 
 
+@pytest.mark.chaos
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("level", "deaths"), [("process", 2), ("host", 1)])
@@ -104,6 +105,7 @@ def test_a_killed_ray_run_has_every_acknowledged_step_once(tmp_path, level, deat
     assert len(list((folder / FOLDER).glob("*.journal"))) == 1, "the last checkpoint covers all but what comes after it"
 
 
+@pytest.mark.chaos
 @pytest.mark.ray
 def test_a_lost_learner_costs_no_step(tmp_path):
     """Nor does an ingest that dies before, and again while the run is resumed."""

@@ -66,6 +66,7 @@ def kill(run, name):
     os.kill(run.fleet.backend.process_id(name), signal.SIGKILL)
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("cluster")
 def test_counting_across_kill_9_of_simulator_actor_and_ingest_and_then_resume(tmp_path, capfd):
     config = counter_config(backend="ray", total_steps=3000, simulator={"slow_ms": 1.0})
