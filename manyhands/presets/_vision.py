@@ -89,21 +89,17 @@ def preset(name: str, suite: str, held_out: str, method: str) -> RunConfig:
 
 
 def small(name: str, *tasks: str, method: str = "mt", head_start: int = 250, steps: int = 600) -> RunConfig:
-    """Fresh goals in every episode: those of evaluations are held out. It begins with updates on the demonstrations alone."""
-    evaluation = EvaluationConfig(every_steps=steps // 6, episodes=20, simulators=4, target_success=0.95 if len(tasks) == 1 else 0.0)
-    replay = ReplayConfig(capacity=5000, updates_per_step=1 / len(tasks), min_size=0, max_lead_steps=0, head_start=head_start)
+    """Fresh goals in every episode: those of evaluations are held out. It begins with updates on the demonstrations alone; one that infers
+    its task has a context only of what its policy did, and makes as many updates later."""
+    K, updates = len(tasks), head_start + steps // len(tasks)
+    infers = isinstance(METHODS[method], image_context.Config)
+    evaluation = EvaluationConfig(every_steps=steps // 6, episodes=20, simulators=4, target_success=0.95 if K == 1 else 0.0)
+    first = {"min_size": 30 * K, "updates_per_step": updates / steps} if infers else {"min_size": 0, "head_start": head_start}
+    replay = ReplayConfig(**{"capacity": 5000, "updates_per_step": 1 / K, "max_lead_steps": 0, **first})
     actors = ActorConfig(actors=1, simulators=1, chunk=0, random_steps=0)
-    each = replace(SMALL, batch_size=SMALL.batch_size // len(tasks))
-    algorithm, algo = _form(method, each, len(tasks), head_start + steps // len(tasks))
-    full = tuple(task if ":" in task else f"metaworld_vision:{task}-v3" for task in tasks)
+    algorithm, algo = _form(method, replace(SMALL, batch_size=SMALL.batch_size // K), K, updates)
+    full = tuple(f"metaworld_vision:{task}-v3" for task in tasks)
     return _run(name, full, Options(goals=0), algorithm, algo, steps, actors, replay, evaluation)
-
-
-def small_rlbench(name: str, *tasks: str, head_start: int = 250, steps: int = 600) -> RunConfig:
-    """The same on RLBench, whose simulators are processes and slow: two of them judge. Its rows have at most 306 voxels, of 384."""
-    config = small(name, *tasks, head_start=head_start, steps=steps)
-    options, actors = RLBenchOptions(**RLBENCH.options("train")), replace(config.actors, **SLOW)  # type: ignore[arg-type] - seconds
-    return replace(config, simulator=options, actors=actors, evaluation=replace(config.evaluation, simulators=2))
 
 
 def three(name: str, method: str) -> RunConfig:

@@ -35,6 +35,13 @@ def test_a_preset_is_possible_named_and_survives_its_file(name, tmp_path: Path):
     assert load(tmp_path / "config.json") == config
 
 
+@pytest.mark.parametrize("name", [name for name in presets.names() if "pearl" in name and ("vision" in name or "c2farm" in name)])
+def test_who_infers_the_task_begins_with_env_steps(name):
+    """Its context is of what its policy did."""
+    config = presets.find(name)
+    assert config.adapts_to_tasks and config.replay.head_start == 0 and config.replay.min_size >= 30
+
+
 def test_all_of_them_are_there():
     few = {"mt10-mtppo-small", "mt10-mttrpo-small", "ml1-reach-maml-small", "ml1-reach-rl2-small", "ml1-reach-pearl-small"}
     others = few | {
