@@ -98,8 +98,15 @@ def small(name: str, *tasks: str, method: str = "mt", head_start: int = 250, ste
     replay = ReplayConfig(**{"capacity": 5000, "updates_per_step": 1 / K, "max_lead_steps": 0, **first})
     actors = ActorConfig(actors=1, simulators=1, chunk=0, random_steps=0)
     algorithm, algo = _form(method, replace(SMALL, batch_size=SMALL.batch_size // K), K, updates)
-    full = tuple(f"metaworld_vision:{task}-v3" for task in tasks)
+    full = tuple(task if ":" in task else f"metaworld_vision:{task}-v3" for task in tasks)
     return _run(name, full, Options(goals=0), algorithm, algo, steps, actors, replay, evaluation)
+
+
+def small_rlbench(name: str, *tasks: str, head_start: int = 250, steps: int = 600) -> RunConfig:
+    """The same on RLBench, whose simulators are processes and slow: two of them judge. Its rows have at most 306 voxels, of 384."""
+    config = small(name, *tasks, head_start=head_start, steps=steps)
+    options, actors = RLBenchOptions(**RLBENCH.options("train")), replace(config.actors, **SLOW)  # type: ignore[arg-type] - seconds
+    return replace(config, simulator=options, actors=actors, evaluation=replace(config.evaluation, simulators=2))
 
 
 def three(name: str, method: str) -> RunConfig:
