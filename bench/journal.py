@@ -151,7 +151,8 @@ def main() -> None:
     args = parser.parse_args()
     about, rows = describe() | {"command": command_line("journal"), "disk": file_system(args.folder)}, []
     for case in CASES:
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as shm, tempfile.TemporaryDirectory(dir=args.folder) as disk:
+        args.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as shm, tempfile.TemporaryDirectory(dir=args.folder) as disk:
             sides = [Side(case, level, Path(shm), Path(disk)) for level in LEVELS]
             for turn in range(args.rounds):
                 for side in sides[turn % len(sides) :] + sides[: turn % len(sides)]:
