@@ -149,10 +149,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT, help="on the disk that the journal is to be written to")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
     about, rows = describe() | {"command": command_line("journal"), "disk": file_system(args.folder)}, []
     for case in CASES:
-        args.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as shm, tempfile.TemporaryDirectory(dir=args.folder) as disk:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as shm, tempfile.TemporaryDirectory(dir=args.folder) as disk:
             sides = [Side(case, level, Path(shm), Path(disk)) for level in LEVELS]
             for turn in range(args.rounds):
                 for side in sides[turn % len(sides) :] + sides[: turn % len(sides)]:
