@@ -166,6 +166,7 @@ def test_rounds_are_inline_bit_for_bit_and_a_lost_actor_plays_its_part_again(tmp
     assert parts.components["learner"]["updates"] == parts.components["learner"]["version"] == 6
 
 
+@pytest.mark.chaos
 def test_a_killed_cluster_then_a_polite_stop(tmp_path):
     """kill -9 of the driver ends everything; what resumes obeys Ctrl-C of a terminal (SIGINT to the whole group) and leaves nothing."""
     config = counter_config(backend="ray", total_steps=100_000, simulator={"slow_ms": 1.0}, checkpoint={"every_s": 0.5})
