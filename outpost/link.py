@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import redis
 from redis import exceptions
@@ -64,12 +64,6 @@ def shown(url: str) -> str:
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{where}{parts.path}" if parts.scheme else "(no address)"
-
-
-def with_password(url: str, password: str) -> str:
-    """The same address with this password."""
-    scheme, _, rest = url.partition("://")
-    return "{}://:{}@{}".format(scheme, quote(password, safe=""), rest.rpartition("@")[2])
 
 
 class Link:

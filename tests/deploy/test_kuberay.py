@@ -1,6 +1,7 @@
 """Manifests for KubeRay: each kind of run renders to what the strict schema takes; each mutation is refused in one line, with where."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -212,3 +213,9 @@ def test_spot_nodes_are_for_simulators_only():
     made = groups(kuberay.ray_cluster(SMALL, kuberay.Options(spot="cloud.example/spot=true")))
     assert made["simulator"]["template"]["spec"]["nodeSelector"] == {"cloud.example/spot": "true"}
     assert "nodeSelector" not in made["learner"]["template"]["spec"]
+
+
+def test_ray_is_the_one_that_is_installed():
+    """KubeRay is told a version, and nodes of another one do not talk to each other."""
+    pinned = (Path(__file__).parents[2] / "constraints.txt").read_text().splitlines()
+    assert f"ray=={kuberay.RAY}" in pinned

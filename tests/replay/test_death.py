@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import time
 from contextlib import contextmanager
 
@@ -16,36 +15,10 @@ from core.types import Chunk, Stream
 from replay.ring import Ring
 from replay.sampler import Sampler
 from tests.replay.build import DTYPE, FRAMED, Feeder, check_whole, content, rows, seen, stored
+from tests.replay.dying import kill_at
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL at one bytecode instruction."""
-
-
-def kill_at(instruction, action):
-    """Runs ``action`` and drops it at that bytecode instruction. Returns whether it was still running then."""
-    left = instruction
-
-    def trace(frame, event, _):
-        nonlocal left
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            left -= 1
-            if left < 0:
-                raise Killed
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    except Killed:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
 
 
 def reattach(ring):

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,36 +15,13 @@ from hypothesis import strategies as st
 
 from replay.journal import FOLDER
 from tests.replay.build import DTYPE, FRAMED, Feeder, check_whole
+from tests.replay.dying import kill_at
 from tests.replay.journaling import Machine, same_ring
-from tests.replay.test_death import Killed, chunk_number
+from tests.replay.test_death import chunk_number
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 WATCHED = ("ingest.py", "journaled.py", "journal.py", "journal_file.py", "ring.py", "control.py")
-
-
-def kill_at(line, action):
-    """Runs ``action`` and drops it before the so-many-th line of the files that are watched. Returns whether it was still running."""
-    left = line
-
-    def trace(frame, event, _):
-        nonlocal left
-        if Path(frame.f_code.co_filename).name not in WATCHED:
-            return None
-        if event == "line":
-            left -= 1
-            if left < 0:
-                raise Killed
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    except Killed:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
 
 
 def prepared(machine):
@@ -77,7 +53,7 @@ def test_killed_at_every_line(shm, name, who):
     while running:
         machine = Machine(shm, shm / str(line), capacity=24)
         chunk = prepared(machine)
-        running = kill_at(line, lambda machine=machine, chunk=chunk: action(machine, chunk))
+        running = kill_at(line, lambda machine=machine, chunk=chunk: action(machine, chunk), lines_of=WATCHED)
         machine.lose_ingest() if who == "ingest" else machine.lose_driver()
         action(machine, chunk)
         same_ring(machine.ingest, twin.ingest)

@@ -49,12 +49,7 @@ def test_a_run_learns_from_clients_and_goes_on_with_them_when_its_gateway_is_kil
     finally:
         for each in (process, *clients):
             each.kill()
-    parts, rows = saved(folder), replayed(folder)
-    counters, limiter = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"]
-    check_counting(rows)
-    assert counters["steps"] >= 1500
-    # What the gateway had stored and not told when it was killed is in replay, which the limiter goes by.
-    assert counters["stored"] <= limiter["inserted"] == sum(parts.meta["replay"]["transitions"])
+    rows, counters, limiter, _ = accounts(folder, 1500)
     assert counters["restarts"] == 1
     owed = (limiter["inserted"] - config.replay.min_size) * config.replay.updates_per_step - limiter["updates"]
     assert 0 <= owed <= config.replay.max_lead_steps * config.replay.updates_per_step + 1
@@ -79,7 +74,7 @@ def test_clients_go_on_when_the_driver_was_killed_and_the_run_is_resumed(tmp_pat
         clients = [start_client(f"@{address}", "--simulators", 2, log=log.open("wb")) for log in logs]
         wait_for(lambda: list(folder.glob("checkpoints/step_*[1-9]*/done")) or process.poll() is not None)
         kill_9(process)
-        (before,) = [max(saved(folder).meta["replay"]["incarnation"])]
+        before = max(saved(folder).meta["replay"]["incarnation"])
         assert [client.poll() for client in clients] == [None, None]
         process = spawn("-m", "manyhands", "resume", run, "--runs", str(tmp_path))
         out, err = process.communicate(timeout=PATIENCE_S)
@@ -88,16 +83,23 @@ def test_clients_go_on_when_the_driver_was_killed_and_the_run_is_resumed(tmp_pat
     finally:
         for each in (process, *clients):
             each.kill()
-    parts, rows = saved(folder), replayed(folder)
-    counters, limiter = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"]
-    check_counting(rows)
-    assert counters["steps"] >= 1200
-    assert counters["stored"] <= limiter["inserted"] == sum(parts.meta["replay"]["transitions"])
-    assert max(parts.meta["replay"]["incarnation"]) > before
+    *_, manifest = accounts(folder, 1200)
+    assert max(manifest["incarnation"]) > before
     for log in logs:
         said = log.read_text().splitlines()
         assert sum(" simulators of dummy:counter" in line for line in said) >= 2, "they were given work twice"
         assert any("is away" in line for line in said) and said[-1] == "the run is over"
+
+
+def accounts(folder, steps):
+    """Each env step once, and all agree on how many. Returns rows, counters, limiter and manifest of replay, as saved."""
+    parts, rows = saved(folder), replayed(folder)
+    counters, limiter, manifest = parts.components["fleet"]["counters"], parts.components["driver"]["limiter"], parts.meta["replay"]
+    check_counting(rows)
+    assert counters["steps"] >= steps
+    # What was stored and not told when something was killed is in replay, which the limiter goes by.
+    assert counters["stored"] <= limiter["inserted"] == sum(manifest["transitions"])
+    return rows, counters, limiter, manifest
 
 
 def kill_gateway(folder):
